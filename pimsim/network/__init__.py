@@ -1,0 +1,1 @@
+"""Networks as integer layers: shapes, checkpoints, import, quantization, data sets."""
