@@ -1,0 +1,1 @@
+"""Chips as frozen records: components, presets, YAML loading and cost laws."""

@@ -1,0 +1,1 @@
+"""Which cell holds which weight, and which rows need not be driven."""

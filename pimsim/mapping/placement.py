@@ -1,0 +1,48 @@
+"""The arrays that are left after skipping: what the simulator times and the crossbar computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pimsim.mapping.layout import ArrayTile, Mapping
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A mapping with the rows or arrays that need not be driven left out.
+
+    Attributes:
+        mapping: the dense layout.
+        skip: granularity, ``none``, ``row`` or ``array``.
+        pack: ``tile`` (every tile keeps its own array) or ``layer`` (kept rows refill arrays).
+        tiles: the arrays in use, each with its driven rows, in the mapping's order; the tiles with the
+            same block and column tile still add up to that column tile's outputs.
+        rows_mapped: rows over the dense tiles.
+        rows_skipped: rows of those that are not driven.
+        index_bits: storage that tells which rows are kept (`hardware.md` 3.7); 0 when nothing is skipped.
+        nonzero_cells: cells that hold a nonzero weight; None when the layer has no weights.
+    """
+
+    mapping: Mapping
+    skip: str
+    pack: str
+    tiles: tuple[ArrayTile, ...] = field(repr=False)
+    rows_mapped: int
+    rows_skipped: int
+    index_bits: int = 0
+    nonzero_cells: int | None = None
+
+    @property
+    def cycles(self) -> int:
+        """Computing cycles of one image with the arrays left."""
+        return self.mapping.windows * len(self.tiles)
+
+    @property
+    def skip_ratio(self) -> float:
+        """Skipped rows / mapped rows."""
+        return self.rows_skipped / self.rows_mapped
+
+    @property
+    def compression(self) -> float:
+        """Arrays dense / arrays used; infinite when nothing is left."""
+        return len(self.mapping.tiles) / len(self.tiles) if self.tiles else float("inf")
