@@ -1,0 +1,1 @@
+"""Time: the plan of a layer, the event engine that plays it, and what it costs."""
