@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pimsim.errors import MappingError
 from pimsim.network.layers import Geometry, Pair
 
 if TYPE_CHECKING:
@@ -23,11 +24,25 @@ class ArrayShape:
     """Rows and columns of one crossbar array, and the physical columns that one weight takes.
 
     ``columns_per_weight`` counts slices and signs (2 for a 4-bit weight in 2-bit cells).
+
+    Raises:
+        MappingError: a size below one, or an array with fewer columns than one weight needs.
     """
 
     rows: int
     columns: int
     columns_per_weight: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.rows, self.columns, self.columns_per_weight) < 1:
+            given = f"array {self.rows}x{self.columns} with {self.columns_per_weight} columns per weight"
+            raise MappingError(given, "rows, columns and columns per weight must be at least 1")
+        if self.columns_per_weight > self.columns:
+            raise MappingError(
+                f"{self.columns_per_weight} columns per weight on an array of {self.columns} columns",
+                "an array must be wide enough for one weight",
+                fix="Use a wider array, fewer weight bits or more bits per cell",
+            )
 
     @property
     def weight_columns(self) -> int:
@@ -50,9 +65,13 @@ class Rows:
         return len(self.channel)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rows) and all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("channel", "y", "x")
+        return self is other or (
+            isinstance(other, Rows)
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("channel", "y", "x"))
         )
+
+    def __hash__(self) -> int:
+        return hash((self.channel.tobytes(), self.y.tobytes(), self.x.tobytes()))
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Rows:
         """The rows selected by a boolean or integer index, in order."""
@@ -74,9 +93,13 @@ class Columns:
         return len(self.output)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Columns) and all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("output", "a", "b")
+        return self is other or (
+            isinstance(other, Columns)
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("output", "a", "b"))
         )
+
+    def __hash__(self) -> int:
+        return hash((self.output.tobytes(), self.a.tobytes(), self.b.tobytes()))
 
 
 @dataclass(frozen=True)
@@ -104,8 +127,9 @@ class Mapping:
         geometry: the layer.
         array: the array, with the columns that one weight takes.
         outputs: output positions (n_h, n_w) that one parallel window computes.
-        ic_tile: input channels that fit one array programming (ICt; 0 when tiles cut channels anywhere).
-        oc_tile: output channels that fit one array programming (OCt).
+        ic_tile: input channels of a group that fit one array programming (ICt, at most the channels there are);
+            all of them when row tiles may cut a channel anywhere (im2col, SDK).
+        oc_tile: output channels that fit one array programming (OCt, as published: not capped for VW-SDK).
         tiles: every array programming, ordered by (block, column_tile, row_tile).
         options: the mapper's options, for the record.
     """
@@ -165,6 +189,117 @@ class Mapping:
         """Rows over all array tiles; a row present in two column tiles counts twice."""
         return sum(len(tile.rows) for tile in self.tiles)
 
+    @cached_property
+    def weight_cells(self) -> int:
+        """Cells that hold a weight, zero or not, over all array tiles; one weight column counts once.
+
+        Every weight column meets all weights of its output channel, over the row tiles of its block.
+        """
+        columns = {(tile.block, tile.column_tile): len(tile.columns) for tile in self.tiles}
+        k_h, k_w = self.geometry.kernel
+        return sum(columns.values()) * self.geometry.group_channels[0] * k_h * k_w
+
+    @property
+    def cell_utilisation(self) -> float:
+        """Cells that hold a weight / cells of all array tiles, averaged over tiles (`mapping.md` 1.5)."""
+        array = self.array
+        cells = array.rows * array.columns * len(self.tiles)
+        return self.weight_cells * array.columns_per_weight / cells
+
+    def __str__(self) -> str:
+        window = "x".join(str(n) for n in (*reversed(self.window), self.ic_tile, self.oc_tile))
+        tiles = f"{self.row_tiles} x {self.column_tiles} tiles"
+        blocks = f" in {self.blocks} blocks" if self.blocks > 1 else ""
+        return f"{self.method} {window}: {self.cycles} cycles, {self.windows} windows, {tiles}{blocks}"
+
+    @cached_property
+    def gather_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the padded input that windows read.
+
+        The layer's own padding comes first; more zeros follow at the bottom and right where the last
+        windows overrun the padded input.
+        """
+        heights = []
+        for d in (0, 1):
+            last = (self.grid[d] - 1) * self.outputs[d] * self.geometry.stride[d] + self.window[d]
+            heights.append(max(last, self.geometry.padded_size[d]))
+        return self.geometry.in_channels, heights[0], heights[1]
+
+    @cached_property
+    def window_origins(self) -> NDArray[np.intp]:
+        """Flat offset of each window's top-left pixel in one channel of the gather image, (windows,), row-major."""
+        width = self.gather_shape[2]
+        step_y, step_x = (n * s for n, s in zip(self.outputs, self.geometry.stride, strict=True))
+        y, x = (np.arange(count, dtype=np.intp) for count in self.grid)
+        return np.asarray(y[:, None] * (step_y * width) + x[None, :] * step_x, dtype=np.intp).reshape(-1)
+
+    def row_offsets(self, rows: Rows) -> NDArray[np.intp]:
+        """Flat offset of each row's pixel from a window's origin in the gather image, (R,)."""
+        _, height, width = self.gather_shape
+        return (rows.channel.astype(np.intp) * height + rows.y) * width + rows.x
+
+    def window_pixels(self, rows: Rows) -> NDArray[np.intp]:
+        """Which input drives each row in each window, (windows, R).
+
+        Indices count into the flattened padded input of shape `gather_shape`; see `pad_input`.
+        """
+        return self.window_origins[:, None] + self.row_offsets(rows)[None, :]
+
+    def pad_input(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Images (N, C, H, W) with the zeros that windows read, flattened to (N, C * H' * W') for `window_pixels`."""
+        top, _, left, _ = self.geometry.padding
+        count, _, height, width = images.shape
+        padded = np.zeros((count, *self.gather_shape), dtype=images.dtype)
+        padded[:, :, top : top + height, left : left + width] = images
+        return padded.reshape(count, -1)
+
+    def output_index(self, columns: Columns) -> NDArray[np.intp]:
+        """Which output each weight column adds to in each window, (windows, C).
+
+        Indices count into the flattened output (OC, O_h, O_w); -1 where the window overruns the output map.
+        """
+        (out_h, out_w), (n_h, n_w) = self.geometry.output_size, self.outputs
+        y, x = np.divmod(np.arange(self.windows, dtype=np.intp)[:, None], self.grid[1])
+        y, x = y * n_h + columns.a, x * n_w + columns.b
+        flat = (columns.output.astype(np.intp) * out_h + y) * out_w + x
+        return np.where((y < out_h) & (x < out_w), flat, -1)
+
+    def nonzero_per_row(self, rows: Rows, columns: Columns, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """Nonzero weight cells in each row over the given columns, (R,).
+
+        Args:
+            rows: rows of tiles that share ``columns``.
+            columns: weight columns of one column tile.
+            nonzero: (OC, IC / groups, K_h, K_w), which weights are not zero; None counts every cell that
+                holds a weight.
+        """
+        g = self.geometry
+        total = np.zeros(len(rows), dtype=np.int64)
+        positions = columns.a.astype(np.int64) * self.outputs[1] + columns.b
+        counts: dict[bytes, NDArray[np.int64]] = {}
+        for position in np.unique(positions):
+            outputs = columns.output[positions == position]
+            key = outputs.tobytes()
+            if key not in counts:
+                counts[key] = self._count_outputs(outputs, nonzero)
+            count = counts[key]
+            a, b = divmod(int(position), self.outputs[1])
+            k_y, fits_y = _tap(rows.y, a * g.stride[0], g.dilation[0], g.kernel[0])
+            k_x, fits_x = _tap(rows.x, b * g.stride[1], g.dilation[1], g.kernel[1])
+            total += np.where(fits_y & fits_x, count[rows.channel, k_y, k_x], 0)
+        return total
+
+    def _count_outputs(self, outputs: NDArray[np.int32], nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """Nonzero weights over some output channels at each (input channel, k_y, k_x) of the layer."""
+        g = self.geometry
+        ic, oc = g.group_channels
+        count = np.zeros((g.in_channels, *g.kernel), dtype=np.int64)
+        for group in np.unique(outputs // oc):
+            members = outputs[outputs // oc == group]
+            here = len(members) if nonzero is None else np.count_nonzero(nonzero[members], axis=0)
+            count[group * ic : (group + 1) * ic] = here
+        return count
+
     def taps(self, tile: ArrayTile) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Which kernel position each cell of a tile holds.
 
@@ -195,3 +330,13 @@ class Mapping:
         ic, _ = self.geometry.group_channels
         values = weight[tile.columns.output[None, :], (tile.rows.channel % ic)[:, None], k_y, k_x]
         return np.where(used, values, 0)
+
+
+def _tap(
+    pixel: NDArray[np.int32], shift: int, dilation: int, kernel: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The kernel position over each pixel for one output position, and whether there is one (0 where not)."""
+    offset = pixel - shift
+    tap = offset // dilation
+    fits = (offset >= 0) & (offset % dilation == 0) & (tap < kernel)
+    return np.where(fits, tap, 0), fits

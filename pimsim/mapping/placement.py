@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pimsim.mapping.layout import ArrayTile, Mapping
 
@@ -46,3 +48,29 @@ class Placement:
     def compression(self) -> float:
         """Arrays dense / arrays used; infinite when nothing is left."""
         return len(self.mapping.tiles) / len(self.tiles) if self.tiles else float("inf")
+
+    @cached_property
+    def row_tiles(self) -> int:
+        """Arrays left in row direction, the most of any block and column tile; 0 when nothing is left."""
+        return max(Counter((tile.block, tile.column_tile) for tile in self.tiles).values(), default=0)
+
+    @cached_property
+    def column_tiles(self) -> int:
+        """Column tiles left, the most of any block; 0 when nothing is left."""
+        left = {(tile.block, tile.column_tile) for tile in self.tiles}
+        return max(Counter(block for block, _ in left).values(), default=0)
+
+    @cached_property
+    def weight_cells(self) -> int:
+        """Cells of the driven rows that hold a weight, zero or not; one weight column counts once."""
+        if self.rows_skipped == 0:
+            return self.mapping.weight_cells
+        holds_weight = (self.mapping.nonzero_per_row(tile.rows, tile.columns, None) for tile in self.tiles)
+        return sum(int(cells.sum()) for cells in holds_weight)
+
+    @cached_property
+    def cell_utilisation(self) -> float:
+        """Cells of the driven rows that hold a weight / cells of the arrays in use; 0 when nothing is left."""
+        array = self.mapping.array
+        cells = array.rows * array.columns * len(self.tiles)
+        return self.weight_cells * array.columns_per_weight / cells if cells else 0.0

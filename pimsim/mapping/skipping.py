@@ -1,0 +1,215 @@
+"""Which rows or arrays need not be driven, decided on the explicit layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pimsim.errors import MappingError, nearest
+from pimsim.mapping.index_cost import INDEX_FORMATS, index_bits
+from pimsim.mapping.layout import ArrayTile, Mapping, Rows
+from pimsim.mapping.placement import Placement
+from pimsim.network.layers import Geometry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: ``tile``: every tile keeps its own array; ``layer``: kept rows of a column tile refill arrays.
+PACKS = ("tile", "layer")
+
+
+@dataclass(frozen=True)
+class _ColumnTile:
+    """The array tiles that add up to the same outputs, and the nonzero cells in each of their rows."""
+
+    tiles: tuple[ArrayTile, ...]
+    nonzero: tuple[NDArray[np.int64], ...]
+
+    @property
+    def kept(self) -> tuple[NDArray[np.bool_], ...]:
+        """Rows with a nonzero cell, for each tile."""
+        return tuple(count > 0 for count in self.nonzero)
+
+
+@dataclass(frozen=True)
+class _Left:
+    """Arrays left of one column tile, and the index that names their rows."""
+
+    tiles: list[ArrayTile]
+    index_bits: int = 0
+
+
+@dataclass(frozen=True)
+class _Skipping:
+    """The choices of one placement, and the row sets already built (column tiles often keep the same rows)."""
+
+    pack: str
+    index_format: str
+    array_rows: int
+    shared: dict[tuple[int, bytes], Rows] = field(default_factory=dict)
+
+    def take(self, rows: Rows, kept: NDArray[np.bool_]) -> Rows:
+        """The kept rows; the same object for the same choice from the same rows."""
+        if kept.all():
+            return rows
+        key = id(rows), kept.tobytes()
+        if key not in self.shared:
+            self.shared[key] = rows.take(kept)
+        return self.shared[key]
+
+
+def place(
+    mapping: Mapping,
+    weight: NDArray[np.int64] | None,
+    skip: str = "none",
+    pack: str = "tile",
+    index_format: str = "bitmap",
+) -> Placement:
+    """The arrays of a mapping with what is zero left out.
+
+    Args:
+        mapping: the dense layout.
+        weight: (OC, IC / groups, K_h, K_w), pruned weights exactly zero; None for a layer without weights,
+            which is taken as dense.
+        skip: ``none``; ``row``: rows that are zero in every column of their array tile; ``array``: tiles without a
+            nonzero cell.
+        pack: for ``row``, ``tile`` (each tile keeps its driven rows) or ``layer`` (the kept rows of a block and
+            column tile refill arrays).
+        index_format: for ``row``, a key of `pimsim.mapping.index_cost.INDEX_FORMATS`. An array in use indexes the
+            rows of its dense tile; refilled arrays index all dense rows of their column tile. No index is needed
+            where nothing is skipped.
+
+    Raises:
+        MappingError: an unknown granularity, packing or index format, refilling without row skipping, or
+            weights of the wrong shape.
+    """
+    _check(mapping, weight, skip, pack, index_format)
+    nonzero = None if weight is None else weight != 0
+    choices = _Skipping(pack, index_format, mapping.array.rows)
+    column_tiles = list(_column_tiles(mapping, nonzero))
+    left = [GRANULARITIES[skip](column_tile, choices) for column_tile in column_tiles]
+    tiles = tuple(tile for part in left for tile in part.tiles)
+    return Placement(
+        mapping=mapping,
+        skip=skip,
+        pack=pack,
+        tiles=tiles,
+        rows_mapped=mapping.rows_mapped,
+        rows_skipped=mapping.rows_mapped - sum(len(tile.rows) for tile in tiles),
+        index_bits=sum(part.index_bits for part in left),
+        nonzero_cells=None if weight is None else sum(int(n.sum()) for c in column_tiles for n in c.nonzero),
+    )
+
+
+def _keep_all(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
+    """Granularity ``none``."""
+    return _Left(list(column_tile.tiles))
+
+
+def _keep_arrays(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
+    """Granularity ``array``: tiles without a nonzero cell disappear."""
+    pairs = zip(column_tile.tiles, column_tile.nonzero, strict=True)
+    return _Left([tile for tile, nonzero in pairs if nonzero.any()])
+
+
+def _keep_rows(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
+    """Granularity ``row``: rows without a nonzero cell disappear."""
+    return _keep_in_tiles(column_tile, choices) if choices.pack == "tile" else _refill(column_tile, choices)
+
+
+def _keep_in_tiles(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
+    """Each tile with the rows it keeps; a tile that keeps none disappears."""
+    tiles, bits = [], 0
+    for tile, kept in zip(column_tile.tiles, column_tile.kept, strict=True):
+        if not kept.any():
+            continue
+        rows = choices.take(tile.rows, kept)
+        tiles.append(ArrayTile(tile.block, tile.row_tile, tile.column_tile, rows, tile.columns))
+        bits += 0 if kept.all() else index_bits(choices.index_format, kept)
+    return _Left(tiles, bits)
+
+
+def _refill(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
+    """The kept rows of all row tiles, in order, in as few arrays as they fill."""
+    first, kept = column_tile.tiles[0], np.concatenate(column_tile.kept)
+    if not kept.any():
+        return _Left([])
+    rows = _join(tile.rows for tile in column_tile.tiles).take(kept)
+    step = choices.array_rows
+    parts = [rows.take(np.arange(i, min(i + step, len(rows)))) for i in range(0, len(rows), step)]
+    tiles = [ArrayTile(first.block, i, first.column_tile, part, first.columns) for i, part in enumerate(parts)]
+    return _Left(tiles, 0 if kept.all() else index_bits(choices.index_format, kept))
+
+
+#: What each granularity leaves of one column tile; a new granularity is one function and one line here.
+GRANULARITIES: MappingProxyType[str, Callable[[_ColumnTile, _Skipping], _Left]] = MappingProxyType(
+    {"none": _keep_all, "row": _keep_rows, "array": _keep_arrays}
+)
+
+
+def _column_tiles(mapping: Mapping, nonzero: NDArray[np.bool_] | None) -> Iterable[_ColumnTile]:
+    """The tiles of each (block, column tile), with the nonzero cells of every row."""
+    for _, members in groupby(mapping.tiles, key=lambda tile: (tile.block, tile.column_tile)):
+        tiles = tuple(members)
+        counts = mapping.nonzero_per_row(_join(tile.rows for tile in tiles), tiles[0].columns, nonzero)
+        ends = np.cumsum([len(tile.rows) for tile in tiles])[:-1]
+        yield _ColumnTile(tiles, tuple(np.split(counts, ends)))
+
+
+def _join(parts: Iterable[Rows]) -> Rows:
+    """Rows one after another."""
+    rows = list(parts)
+    if len(rows) == 1:
+        return rows[0]
+    return Rows(*(np.concatenate([getattr(part, axis) for part in rows]) for axis in ("channel", "y", "x")))
+
+
+def _check(mapping: Mapping, weight: NDArray[np.int64] | None, skip: str, pack: str, index_format: str) -> None:
+    name, geometry = mapping.geometry.name, mapping.geometry
+    for kind, value, known in (
+        ("skip", skip, GRANULARITIES),
+        ("pack", pack, PACKS),
+        ("index format", index_format, INDEX_FORMATS),
+    ):
+        if value not in known:
+            raise MappingError(f"{kind} '{value}'", f"unknown {kind}", name, nearest(value, known))
+    if pack == "layer" and skip != "row":
+        raise MappingError(
+            f"pack 'layer' with skip '{skip}'",
+            "only kept rows can refill arrays",
+            name,
+            "Use skip 'row', or pack 'tile'",
+        )
+    if weight is not None and weight.shape != geometry.weight_shape:
+        raise MappingError(f"weight of shape {weight.shape}", f"the layer needs {geometry.weight_shape}", name)
+
+
+def keep_weight(geometry: Geometry, pattern: str) -> NDArray[np.int64]:
+    """A weight of ones at the kept kernel positions and zeros elsewhere, in every channel.
+
+    Args:
+        geometry: the layer.
+        pattern: one ``0`` or ``1`` for each kernel position, row-major: ``000111111`` keeps the lower two rows
+            of a 3x3 kernel.
+
+    Returns:
+        int64 of the layer's weight shape.
+
+    Raises:
+        MappingError: a character other than 0 and 1, or the wrong length.
+    """
+    needed = geometry.kernel[0] * geometry.kernel[1]
+    if len(pattern) != needed or set(pattern) - {"0", "1"}:
+        raise MappingError(
+            f"keep pattern '{pattern}'",
+            f"a {geometry.kernel[0]}x{geometry.kernel[1]} kernel needs {needed} characters, each 0 or 1",
+            geometry.name,
+            "Write the kernel positions row by row, 1 for a weight that stays",
+        )
+    kept = np.array([int(character) for character in pattern], dtype=np.int64).reshape(geometry.kernel)
+    return np.broadcast_to(kept, geometry.weight_shape)
