@@ -1,0 +1,5 @@
+"""``python -m pimsim`` is the ``pimsim`` command."""
+
+from pimsim.cli import main
+
+main()
