@@ -1,0 +1,161 @@
+"""Quantization records of an imported network: read from its checkpoint, or found from sampled inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import mode
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pimsim.errors import PimsimError, QuantizationError, nearest
+from pimsim.network.folding import CrossbarOp
+from pimsim.network.program import Program, run_float_crossbar, to_images
+from pimsim.network.quantizers import (
+    LayerQuantization,
+    ScaleMethod,
+    activation_range,
+    calibrate_layer,
+    weight_range,
+)
+
+Records = dict[str, LayerQuantization]
+
+# Kept values of each layer's inputs over the whole calibration; the search stays fast on them.
+_KEPT_VALUES = 1 << 17
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class QuantizationRequest:
+    """What the user asked for; None takes what the checkpoint records, or 8 bits and ``symmetric``."""
+
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    quantizer: str | None = None
+    per_channel: bool = True
+    method: ScaleMethod = "mse"
+
+    def __post_init__(self) -> None:
+        weight_range(self.quantizer or "symmetric", 8 if self.weight_bits is None else self.weight_bits)
+        activation_range(8 if self.activation_bits is None else self.activation_bits, signed=False)
+
+
+def matches(request: QuantizationRequest, records: Mapping[str, LayerQuantization]) -> bool:
+    """Whether recorded quantization is what was asked for; first and last layers may have their own bits."""
+    if not records:
+        return False
+    pairs = (
+        (request.weight_bits, mode(record.weight_bits for record in records.values())),
+        (request.activation_bits, mode(record.activation_bits for record in records.values())),
+        (request.quantizer, mode(record.weight_quantizer for record in records.values())),
+    )
+    return all(asked in (None, recorded) for asked, recorded in pairs)
+
+
+def read_records(values: Mapping[str, Any], where: str | None = None) -> Records:
+    """Layer name to record, from the metadata of a checkpoint; raises `QuantizationError`."""
+    records = {}
+    for name, fields in values.items():
+        try:
+            records[name] = LayerQuantization.from_dict(fields)
+        except PimsimError as error:
+            raise QuantizationError(error.given, error.rule, f"{where or 'checkpoint'}: layer {name}") from None
+    return records
+
+
+def assign_records(program: Program, recorded: Mapping[str, LayerQuantization]) -> Records:
+    """The checkpoint's record for every crossbar layer; a layer used twice has the one of its module.
+
+    Raises:
+        QuantizationError: a crossbar layer without a record.
+    """
+    assigned = {}
+    for op in crossbar_ops(program):
+        name = op.name.partition("@")[0]
+        if name not in recorded:
+            raise QuantizationError(
+                f"layer '{op.name}' without quantization in the checkpoint",
+                "a quantized checkpoint records every crossbar layer",
+                None,
+                f"Ask for bits to quantize after training, or check the layer's name. {nearest(name, recorded)}",
+            )
+        assigned[op.name] = recorded[name]
+    return assigned
+
+
+def calibrate(
+    program: Program, images: Tensor, request: QuantizationRequest, masks: Mapping[str, Tensor]
+) -> Records:
+    """Post-training quantization of every crossbar layer from float images (N, C, H, W).
+
+    Args:
+        program: the float network.
+        images: calibration images, normalized as in training; signedness and scales come from them.
+        request: bits, quantizer and how scales are found.
+        masks: prune mask of each layer's weight, by layer name, for the layers that have one.
+
+    Raises:
+        QuantizationError: no images.
+    """
+    if len(images) == 0:
+        raise QuantizationError("no calibration images", "scales of activations are found on at least one image")
+    samples = sample_inputs(program, images)
+    return {op.name: _calibrate_one(op, samples[op.name], request, masks.get(op.name)) for op in crossbar_ops(program)}
+
+
+def crossbar_ops(program: Program) -> tuple[CrossbarOp, ...]:
+    """The crossbar layers of a program in execution order, in float."""
+    return tuple(step.crossbar for step in program.crossbar_steps if step.crossbar is not None)
+
+
+def sample_inputs(program: Program, images: Tensor) -> dict[str, Tensor]:
+    """Evenly spaced input values of every crossbar layer with its smallest and largest one, by layer name."""
+    batches = images.split(_BATCH)
+    kept = max(_KEPT_VALUES // len(batches), 64)
+    samples: dict[str, list[Tensor]] = {op.name: [] for op in crossbar_ops(program)}
+
+    def watch(op: CrossbarOp, values: Tensor, count: int) -> Tensor:
+        samples[op.name].append(_thin(to_images(op, values, count), kept))
+        return run_float_crossbar(op, values, count)
+
+    for batch in batches:
+        program.play(batch, watch)
+    return {name: torch.cat(parts) for name, parts in samples.items()}
+
+
+def layer_mask(op: CrossbarOp, masks: Mapping[str, Tensor]) -> Tensor | None:
+    """The layer's prune mask in the shape of its weight; exact zeros count as pruned where none is stored."""
+    stored = masks.get(f"{op.name.partition('@')[0]}.weight")
+    if stored is not None:
+        return stored.reshape(op.weight.shape)
+    pruned = op.weight == 0
+    return (~pruned).to(op.weight.dtype) if bool(pruned.any()) else None
+
+
+def _calibrate_one(
+    op: CrossbarOp, samples: Tensor, request: QuantizationRequest, mask: Tensor | None
+) -> LayerQuantization:
+    try:
+        return calibrate_layer(
+            op.weight,
+            samples,
+            8 if request.weight_bits is None else request.weight_bits,
+            8 if request.activation_bits is None else request.activation_bits,
+            request.quantizer or "symmetric",
+            request.per_channel,
+            request.method,
+            mask,
+        )
+    except QuantizationError as error:
+        raise QuantizationError(error.given, error.rule, error.where or op.name, error.fix) from None
+
+
+def _thin(values: Tensor, kept: int) -> Tensor:
+    # An odd stride does not lock onto the even sizes of images and channels.
+    flat = values.detach().float().flatten()
+    stride = max(-(-flat.numel() // kept), 1) | 1
+    return torch.cat([flat[::stride], flat.amin().reshape(1), flat.amax().reshape(1)])
+
