@@ -2,31 +2,37 @@
 
 Inside, time is integer femtoseconds and everything else an SI float64 (joule, watt, square
 metre). ``latency_fs`` is from start to result, ``interval_fs`` the least time between two starts
-(initiation interval): they are two numbers everywhere. Records hold checked values; units, files
-and defaults are the business of `pimsim.hardware.loading`.
+(initiation interval): they are two numbers everywhere. ``full_duty_hz`` (``full_duty_bytes_per_s`` for
+memories and buses) is the rate of one unit at which the published full-duty power of the design holds;
+only `pimsim.hardware.budget` uses it. Records hold checked values; units, files and defaults are the
+business of `pimsim.hardware.loading`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Encoding = str  # one of ENCODINGS
 ENCODINGS = ("offset", "offset-inverted", "differential", "twos-complement")
 DISCIPLINES = ("pipelined", "multiplexed", "serial")
 OVERFLOWS = ("saturate", "rescale")
+READ_ENERGIES = ("fixed", "data-dependent")
+INDEX_FORMATS = ("bitmap", "list")
 
 
 @dataclass(frozen=True)
 class Device:
     """A memory cell for data-dependent read energy: V_read**2 * G * t (`hardware.md` 3.4).
 
-    Conductance levels are linear between 1/r_off and 1/r_on.
+    Conductance levels are linear between 1/r_off and 1/r_on; ``access_resistance_ohm`` is the transistor
+    in series with every cell (0: none).
     """
 
     read_voltage_v: float
     on_resistance_ohm: float
     off_resistance_ohm: float
     read_time_fs: int
+    access_resistance_ohm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Crossbar:
     program_time_per_row_fs: int
     read_energy: str = "fixed"
     device: Device | None = None
+    full_duty_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class RowDriver:
     energy_j: float
     static_power_w: float
     area_m2: float
+    full_duty_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class SampleHold:
     energy_j: float
     static_power_w: float
     area_m2: float
+    full_duty_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,7 @@ class Adc:
     scaling: str
     reference_bits: int
     overflow: str
+    full_duty_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,7 @@ class Unit:
     energy_j: float
     static_power_w: float
     area_m2: float
+    full_duty_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,7 @@ class Register:
     energy_per_byte_j: float
     static_power_w: float
     area_m2: float
+    full_duty_bytes_per_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,7 @@ class Buffer:
     access_energy_j: float
     static_power_w: float
     area_m2: float
+    full_duty_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,7 @@ class Bus:
     energy_per_byte_j: float
     static_power_w: float
     area_m2: float
+    full_duty_bytes_per_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -157,6 +171,7 @@ class Router:
     energy_j: float
     static_power_w: float
     area_m2: float
+    full_duty_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -227,7 +242,8 @@ class Chip:
     """A whole accelerator; ``weight_bits`` and ``activation_bits`` are its design precision.
 
     ``sources`` maps dotted paths to the source written beside each number; ``notes`` says what is
-    approximate.
+    approximate. ``leakage_share`` is the part of full-duty power taken as static where a component does
+    not give its own; the records hold the energies and powers after that split.
     """
 
     name: str
@@ -240,8 +256,9 @@ class Chip:
     off_chip: OffChip
     index: Index
     timing: Timing
-    sources: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = ()
+    sources: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    leakage_share: float = 0.0
 
     @property
     def macro(self) -> Macro:
