@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 class VwSdk:
     """The VW-SDK mapper: a true minimum over every rectangular window of 1 to O output positions a side.
 
-    A channel's pixels are never split over arrays, so im2col can be better; it then takes over (the window
-    is the kernel, ``ic_tile`` and ``oc_tile`` are im2col's). Equal windows: the lowest window wins, then the
-    narrowest, as in the authors' search; equal to im2col: the window search wins.
+    A channel's pixels are never split over arrays, so im2col can be better; where it needs no more cycles it
+    takes over (the window is the kernel, ``ic_tile`` and ``oc_tile`` are im2col's). Of equal windows the lowest
+    wins, then the narrowest, as in the authors' search.
 
     Attributes:
         groups: ``serial`` (a block for each group) or ``packed`` (groups block-diagonally in one array).
-        clamp: whether im2col takes over where it needs fewer cycles, as published.
+        clamp: whether im2col takes over where it needs no more cycles, as published (VGG-13 of the repository).
 
     Reference:
         `mapping.md` 1.5 with the taps of 1.8; djwhsdj/VW-SDK.
@@ -50,7 +50,7 @@ class VwSdk:
         best = self._best_window(geometry, array)
         if self.clamp:
             im2col = Im2col(self.groups).map(geometry, array)
-            if best is None or im2col.cycles < best[1]:
+            if best is None or im2col.cycles <= best[1]:
                 return replace(im2col, method=self.name, options=options)
         if best is None:
             raise _too_few_rows(geometry, array)
