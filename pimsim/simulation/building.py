@@ -1,0 +1,320 @@
+"""Builds the plan of one layer from its work and the chip: services, buffers, lockstep groups."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pimsim.hardware.records import Chip, Unit
+from pimsim.network.layers import DigitalOp
+from pimsim.simulation.plan import Counts, Jobs, LayerPlan, Phase, Slots, Stage
+from pimsim.simulation.services import Activation, activations, array_fs, burst_fs, shift_add_fs
+from pimsim.simulation.work import ArrayWork, LayerWork, Load, Round
+
+IDLE = Jobs(1, (0,), (0,), units=0)
+Works = tuple[ArrayWork | None, ...]  # one array position: its work in each phase
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b rounded up."""
+    return -(-a // b)
+
+
+def phases(work: LayerWork) -> tuple[tuple[Phase, int], ...]:
+    """The phases of a layer, each with the index of its round.
+
+    Replicas split the windows; what does not divide is a phase of its own. The last window stands alone where
+    digital operations follow, because their counts need not divide by the windows.
+    """
+    slots, rest = divmod(work.windows, work.replication)
+    result: list[tuple[Phase, int]] = []
+    for number in range(len(work.rounds)):
+        if slots:
+            result.append((Phase(slots, work.replication), number))
+        if rest:
+            result.append((Phase(1, rest), number))
+    final, number = result[-1]
+    if work.digital and final.windows > 1:
+        result[-1:] = [(Phase(final.windows - 1, final.copies), number), (Phase(1, final.copies), number)]
+    return tuple(result)
+
+
+def build_plan(work: LayerWork, chip: Chip) -> LayerPlan:
+    """The plan of one layer; see `pimsim.simulation.plan` for what its fields mean.
+
+    Stage order (and so the order of ties): for every hardware tile in use eDRAM read and bus, then its array
+    groups (array, ADC, shift-add), then merge, activation, digital operations, router and eDRAM write.
+    """
+    builder = _Builder(work, chip, phases(work))
+    builder.build()
+    return builder.plan()
+
+
+@dataclass
+class _Builder:
+    work: LayerWork
+    chip: Chip
+    phases: tuple[tuple[Phase, int], ...]
+    stages: list[Stage] = field(default_factory=list)
+    slots: list[Slots] = field(default_factory=list)
+    resources: dict[tuple[object, ...], int] = field(default_factory=dict)
+    outputs: tuple[int, ...] = ()
+
+    @property
+    def tiles(self) -> list[int]:
+        """Hardware tiles that any round uses."""
+        return sorted({load.tile for round_ in self.work.rounds for load in round_.loads})
+
+    def plan(self) -> LayerPlan:
+        names = tuple(str(key[0]) for key in self.resources)
+        only = tuple(phase for phase, _ in self.phases)
+        return LayerPlan(self.work.layer.name, only, names, tuple(self.stages), tuple(self.slots), self.outputs)
+
+    def build(self) -> None:
+        shifts: list[int] = []
+        arrays: dict[int, list[int]] = defaultdict(list)
+        loads: dict[int, tuple[int, int]] = {}
+        for tile in self.tiles:
+            loads[tile] = self._add_load(tile)
+            for number, lockstep in enumerate(self._classes(tile)):
+                adc = self._resource("adc", tile, number)
+                for members in lockstep:
+                    array, shift = self._add_stream(members, loads[tile][1], adc)
+                    arrays[tile].append(array)
+                    shifts.append(shift)
+        tail = self._add_tail(shifts)
+        self.outputs = tuple(self._add_write(tile, tail) for tile in self.tiles)
+        self._add_window_slots(loads, arrays, shifts)
+
+    def _resource(self, *key: object) -> int:
+        return self.resources.setdefault(key, len(self.resources))
+
+    def _add(self, stage: Stage) -> int:
+        self.stages.append(stage)
+        return len(self.stages) - 1
+
+    def _take(
+        self, name: str, capacity: int, acquire: int, at: str, release: Iterable[int], when: str, window: bool, cause: str
+    ) -> None:
+        self.slots.append(Slots(name, capacity, acquire, at, tuple(release), when, window, cause))
+
+    # Loads: buffer port, then bus and input registers.
+
+    def _add_load(self, tile: int) -> tuple[int, int]:
+        reads, transfers = [], []
+        for phase, number in self.phases:
+            round_ = self.work.rounds[number]
+            load = next((load for load in round_.loads if load.tile == tile), Load(tile, 0, 0))
+            partial = ceil_div(round_.partial_bytes_read, len(round_.loads)) if load.bytes else 0
+            reads.append(self._read(load.bytes * phase.copies, partial * phase.copies))
+            transfers.append(self._transfer(load, phase.copies, reads[-1].latency_fs[0]))
+        read = self._add(Stage("edram_read", self._resource("buffer", tile), (), tuple(reads), tile=tile))
+        bus = self._add(Stage("bus", self._resource("bus", tile), (read,), tuple(transfers), tile=tile))
+        return read, bus
+
+    def _accesses(self, count: int) -> int:
+        return ceil_div(8 * count, self.chip.tile.buffer.port_bits)
+
+    def _read(self, inputs: int, partial: int) -> Jobs:
+        buffer = self.chip.tile.buffer
+        accesses = self._accesses(inputs) + self._accesses(partial)
+        if not accesses:
+            return IDLE
+        latency = buffer.latency_fs + (accesses - 1) * buffer.interval_fs
+        return Jobs(1, (accesses * buffer.interval_fs,), (latency,), ((("buffer", accesses),),))
+
+    def _transfer(self, load: Load, copies: int, read_latency_fs: int) -> Jobs:
+        """Bus and input-register write; read and transfer together take at least one pipeline stage."""
+        if not load.bytes:
+            return IDLE
+        bus, register = self.chip.tile.bus, self.chip.macro.input_register
+        transfers = ceil_div(8 * load.bytes * copies, bus.width_bits)
+        latency = bus.latency_fs + (transfers - 1) * bus.interval_fs + register.latency_fs
+        floor = self.chip.timing.stage_fs - read_latency_fs
+        counts = (("bus", load.bytes * copies), ("input_register_write_bytes", load.register_bytes * copies))
+        return Jobs(1, (transfers * bus.interval_fs,), (max(latency, floor),), (counts,))
+
+    # Array groups: arrays of one tile that do the same thing at the same time are one stream.
+
+    def _classes(self, tile: int) -> list[list[list[Works]]]:
+        """Lockstep classes of a tile: for each ADC position, the arrays (one `Works` each) that stand there."""
+        positions: dict[tuple[int, int], list[ArrayWork | None]] = {}
+        for number, (_, index) in enumerate(self.phases):
+            for array in self.work.rounds[index].arrays:
+                if array.tile == tile:
+                    slot = positions.setdefault((array.macro, array.array), [None] * len(self.phases))
+                    slot[number] = array
+        converters: dict[tuple[int, int], list[Works]] = defaultdict(list)
+        for (macro, array), works in sorted(positions.items()):
+            converters[macro, array // self.chip.macro.adc.arrays].append(tuple(works))
+        lockstep: dict[tuple[object, ...], list[list[Works]]] = defaultdict(list)
+        for members in converters.values():
+            key = tuple(tuple(w and self._activation(w).service_key for w in works) for works in members)
+            lockstep[key].append(members)
+        return [[list(column) for column in zip(*members, strict=True)] for members in lockstep.values()]
+
+    def _activation(self, array: ArrayWork) -> Activation:
+        return activations(array, self.work.input_steps, self.chip)
+
+    def _add_stream(self, members: list[Works], bus: int, adc: int) -> tuple[int, int]:
+        """Array, ADC and shift-add of a lockstep group; returns the first and last stage."""
+        per_phase = [[works[i] for works in members if works[i]] for i in range(len(self.phases))]
+        first = next(work for works in members for work in works if work)
+        place = {"tile": first.tile, "macro": first.macro, "array": first.array}
+        fused = self.chip.timing.discipline == "multiplexed"
+        jobs = [self._stream_jobs([w for w in arrays if w], i, fused) for i, arrays in enumerate(per_phase)]
+        unique = self._resource("array", *place.values())
+        array = self._add(Stage("array", unique, (bus,), tuple(j[0] for j in jobs), True, **place))
+        source = array
+        if not fused:
+            source = self._add(Stage("adc", adc, (array,), tuple(j[1] for j in jobs), True, **place))
+        own = self._resource("shift_add", *place.values())
+        shift = self._add(Stage("shift_add", own, (source,), tuple(j[2] for j in jobs), True, **place))
+        self._add_stream_slots(array, source, shift)
+        return array, shift
+
+    def _add_stream_slots(self, array: int, source: int, shift: int) -> None:
+        if source != array:
+            depth = self.chip.macro.sample_hold.depth
+            self._take("sample_hold", depth, array, "end", (source,), "leave", False, "adc")
+        self._take("samples", 1, source, "end", (shift,), "start", False, "output")
+        if self.chip.timing.discipline == "serial":
+            self._take("step", 1, array, "start", (source,), "done", False, "adc")
+
+    def _stream_jobs(self, arrays: list[ArrayWork], number: int, fused: bool) -> tuple[Jobs, Jobs, Jobs]:
+        if not arrays:
+            return IDLE, IDLE, IDLE
+        copies = self.phases[number][0].copies
+        acts = [self._activation(array) for array in arrays]
+        order, each = acts[0].order, acts[0].conversions_each
+        index = [("index_decode", len(acts) * copies)] if self.work.placement.index_bits else []
+        read: list[Counts] = []
+        convert: list[Counts] = []
+        update: list[Counts] = []
+        for r, c in order:
+            rows = copies * sum(act.rows[r] for act in acts)
+            cells = copies * sum(act.rows[r] * act.columns[c] for act in acts)
+            samples = copies * sum(act.columns[c] for act in acts)
+            sums = copies * sum(act.updates[c] for act in acts)
+            bits = rows * self.chip.macro.row_driver.bits
+            steps = copies * len(acts)
+            read.append(
+                (("row_driver", rows), ("crossbar", cells), ("input_register_read_bits", bits), ("array_steps", steps), *index)
+            )
+            convert.append((("sample_hold", samples), ("adc", samples)))
+            update.append((("shift_add", samples), ("output_register", sums)))
+        if fused:
+            read = [(*a, ("adc", dict(b)["adc"])) for a, b in zip(read, convert, strict=True)]
+        units, rows = len(acts) * copies, max(acts[0].rows)
+        holds = tuple(array_fs(self.chip, each[c]) for _, c in order)
+        bursts = [burst_fs(self.chip, each[c]) for _, c in order]
+        shifts = [shift_add_fs(self.chip, each[c]) for _, c in order]
+        steps = acts[0].steps
+        return (
+            Jobs(steps, holds, holds, tuple(read), units, rows),
+            Jobs(steps, tuple(b[0] for b in bursts), tuple(b[1] for b in bursts), tuple(convert), units),
+            Jobs(steps, tuple(s[0] for s in shifts), tuple(s[1] for s in shifts), tuple(update), units),
+        )
+
+    # Tail: merge partial sums, finish outputs, write them.
+
+    def _add_tail(self, inputs: list[int]) -> int:
+        per_round = [self.work.rounds[number] for _, number in self.phases]
+        rows = [self._tail_jobs(round_, phase, i) for i, (round_, (phase, _)) in enumerate(zip(per_round, self.phases, strict=True))]
+        source = tuple(inputs)
+        index = -1
+        for position, name in enumerate(("merge", "activation", "digital", "router")):
+            jobs = tuple(row[position] for row in rows)
+            if name in ("digital", "router") and all(job == IDLE for job in jobs):
+                continue
+            previous, index = index, self._add(Stage(name, self._resource(name), source, jobs))
+            if previous >= 0:
+                self._take(name, self.chip.timing.output_slots, previous, "end", (index,), "start", True, "output")
+            source = (index,)
+        return index
+
+    def _tail_jobs(self, round_: Round, phase: Phase, number: int) -> tuple[Jobs, Jobs, Jobs, Jobs]:
+        tile, copies = self.chip.tile, phase.copies
+        merges, outputs = round_.merges * copies, round_.outputs * copies
+        bits = 2 * outputs * self.work.output_bits
+        finish = (("activation", outputs), ("tile_output_register_bits", bits))
+        return (
+            self._digital(tile.shift_add, merges, (("tile_shift_add", merges), ("output_register", merges)), round_),
+            self._digital(tile.activation, outputs, finish, round_),
+            self._between_layers(round_, number),
+            self._route(outputs),
+        )
+
+    def _digital(self, unit: Unit, operations: int, counts: Counts, round_: Round) -> Jobs:
+        """Operations shared by the units of the tiles in use; one pipeline stage at least."""
+        units = unit.count * len(round_.loads)
+        beats = ceil_div(operations, units)
+        latency = unit.latency_fs + max(0, beats - 1) * unit.interval_fs if beats else 0
+        return Jobs(1, (beats * unit.interval_fs,), (max(latency, self.chip.timing.stage_fs),), (counts,))
+
+    def _between_layers(self, round_: Round, number: int) -> Jobs:
+        """Residual additions and pooling, spread over the windows of the last round; the rest falls to the last window."""
+        totals = digital_operations(self.work.digital)
+        if not any(totals.values()) or self.phases[number][1] != len(self.work.rounds) - 1:
+            return IDLE
+        slots = sum(phase.windows for phase, index in self.phases if index == self.phases[number][1])
+        final = number == len(self.phases) - 1
+        tile = self.chip.tile
+        counts = tuple((name, n - (n // slots) * (slots - 1) if final else n // slots) for name, n in totals.items())
+        units = {"tile_shift_add": tile.shift_add, "max_pool": tile.max_pool}
+        spread = {name: ceil_div(n, slots) for name, n in totals.items()}
+        busy = sum(ceil_div(n, units[k].count * len(round_.loads)) * units[k].interval_fs for k, n in spread.items())
+        return Jobs(1, (busy,), (max(busy, self.chip.timing.stage_fs),), (counts,))
+
+    def _route(self, outputs: int) -> Jobs:
+        router, hops = self.chip.router, self.work.hops
+        flits = ceil_div(outputs * self.work.output_bits, router.flit_bits)
+        if not hops or not flits:
+            return IDLE
+        latency = hops * router.latency_fs + (flits - 1) * router.interval_fs
+        return Jobs(1, (flits * router.interval_fs,), (latency,), ((("router", flits * hops),),))
+
+    def _add_write(self, tile: int, source: int) -> int:
+        jobs = []
+        for phase, number in self.phases:
+            round_ = self.work.rounds[number]
+            share = len(self.tiles)
+            finished = ceil_div(round_.outputs * phase.copies * self.work.output_bits, 8 * share)
+            partial = ceil_div(round_.partial_bytes_written * phase.copies, share)
+            jobs.append(self._write(self._accesses(finished) + self._accesses(partial)))
+        return self._add(Stage("edram_write", self._resource("buffer", tile), (source,), tuple(jobs), tile=tile))
+
+    def _write(self, accesses: int) -> Jobs:
+        buffer = self.chip.tile.buffer
+        latency = buffer.latency_fs + max(0, accesses - 1) * buffer.interval_fs if accesses else 0
+        counts = (("buffer", accesses),)
+        return Jobs(1, (accesses * buffer.interval_fs,), (max(latency, self.chip.timing.stage_fs),), (counts,))
+
+    def _add_window_slots(
+        self, loads: dict[int, tuple[int, int]], arrays: dict[int, list[int]], shifts: list[int]
+    ) -> None:
+        timing = self.chip.timing
+        merge = next(i for i, stage in enumerate(self.stages) if stage.name == "merge")
+        for tile, (read, _) in loads.items():
+            self._take("input_register", timing.input_slots, read, "start", arrays[tile], "leave", True, "input")
+            if timing.discipline == "serial":
+                self._take("window", 1, read, "start", self.outputs, "done", True, "input")
+        for shift in shifts:
+            self._take("output_register", timing.output_slots, shift, "start", (merge,), "leave", True, "output")
+        last = self.stages[self.outputs[0]].inputs[0]
+        self._take("outputs", timing.output_slots, last, "end", self.outputs, "start", True, "output")
+
+
+#: What a digital operation between layers costs: adders take one operation an element, poolers one an input.
+DIGITAL_UNITS = {"add": "tile_shift_add", "average_pool": "tile_shift_add", "max_pool": "max_pool"}
+
+
+def digital_operations(digital: Iterable[DigitalOp]) -> Counter[str]:
+    """Operations by unit: one an output for additions, one an input element for pooling; the rest is free."""
+    totals: Counter[str] = Counter()
+    for operation in digital:
+        unit = DIGITAL_UNITS.get(operation.kind)
+        if unit is not None:
+            totals[unit] += operation.outputs if operation.kind == "add" else operation.inputs
+    return totals

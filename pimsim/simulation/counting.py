@@ -1,0 +1,90 @@
+"""Action counts of one layer by formula (`hardware.md` 5): the witness of the counts that the engine gathers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pimsim.hardware.records import Chip
+from pimsim.mapping.layout import ArrayTile
+from pimsim.simulation.building import ceil_div, digital_operations
+from pimsim.simulation.plan import LayerPlan
+from pimsim.simulation.work import LayerWork
+
+
+def engine_counts(plan: LayerPlan, jobs: tuple[tuple[int, ...], ...]) -> Counter[str]:
+    """Counts gathered by an engine: what every finished job did, summed.
+
+    Args:
+        plan: the plan that was played.
+        jobs: finished jobs by stage and phase.
+    """
+    counts: Counter[str] = Counter()
+    for stage, finished in zip(plan.stages, jobs, strict=True):
+        for spec, done in zip(stage.jobs, finished, strict=True):
+            for entry in spec.counts:
+                for name, amount in entry:
+                    counts[name] += amount * (done // len(spec.counts))
+    return counts
+
+
+def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
+    """Counts of one image from the placement alone, without a plan or an engine."""
+    tiles, windows, steps = work.placement.tiles, work.windows, work.input_steps
+    crossbar = chip.crossbar
+    per_weight = work.placement.mapping.array.columns_per_weight
+    row_groups = [ceil_div(len(tile.rows), crossbar.active_rows) for tile in tiles]
+    column_groups = [ceil_div(len(tile.columns) * per_weight, crossbar.active_columns) for tile in tiles]
+    rows, columns = [len(tile.rows) for tile in tiles], [len(tile.columns) for tile in tiles]
+    reads = windows * steps
+    conversions = reads * sum(g * c * per_weight for g, c in zip(row_groups, columns, strict=True))
+    driven = reads * sum(r * g for r, g in zip(rows, column_groups, strict=True))
+    outputs, merges = _outputs(tiles)
+    counts = Counter(
+        {
+            "adc": conversions,
+            "sample_hold": 0 if chip.timing.discipline == "multiplexed" else conversions,
+            "shift_add": conversions,
+            "row_driver": driven,
+            "input_register_read_bits": driven * chip.macro.row_driver.bits,
+            "crossbar": reads * sum(r * c * per_weight for r, c in zip(rows, columns, strict=True)),
+            "array_steps": reads * sum(a * b for a, b in zip(row_groups, column_groups, strict=True)),
+            "output_register": reads * sum(g * c for g, c in zip(row_groups, columns, strict=True)) + windows * merges,
+            "tile_shift_add": windows * merges,
+            "activation": windows * outputs,
+            "tile_output_register_bits": 2 * windows * outputs * work.output_bits,
+            "bus": windows * sum(load.bytes for round_ in work.rounds for load in round_.loads),
+            "input_register_write_bytes": windows
+            * sum(load.register_bytes for round_ in work.rounds for load in round_.loads),
+        }
+    )
+    counts["index_decode"] = counts["array_steps"] if work.placement.index_bits else 0
+    counts.update(_port_counts(work, chip))
+    counts.update(digital_operations(work.digital))
+    return counts
+
+
+def _outputs(tiles: tuple[ArrayTile, ...]) -> tuple[int, int]:
+    """Outputs of a window, and the additions that merge the array tiles of each."""
+    sums = Counter((tile.block, tile.column_tile) for tile in tiles)
+    widths = {(tile.block, tile.column_tile): len(tile.columns) for tile in tiles}
+    return sum(widths.values()), sum((sums[key] - 1) * width for key, width in widths.items())
+
+
+def _port_counts(work: LayerWork, chip: Chip) -> Counter[str]:
+    """Buffer accesses and router flits, which are rounded up for every window slot."""
+    port = chip.tile.buffer.port_bits
+    used = len({load.tile for round_ in work.rounds for load in round_.loads})
+    slots, rest = divmod(work.windows, work.replication)
+    counts: Counter[str] = Counter()
+    for copies, times in ((work.replication, slots), (rest, 1)):
+        if not copies:
+            continue
+        for round_ in work.rounds:
+            partial = ceil_div(8 * ceil_div(round_.partial_bytes_read, len(round_.loads)) * copies, port)
+            reads = sum(ceil_div(8 * load.bytes * copies, port) + partial for load in round_.loads)
+            finished = ceil_div(8 * ceil_div(round_.outputs * copies * work.output_bits, 8 * used), port)
+            parked = ceil_div(8 * ceil_div(round_.partial_bytes_written * copies, used), port)
+            flits = ceil_div(round_.outputs * copies * work.output_bits, chip.router.flit_bits)
+            counts["buffer"] += times * (reads + used * (finished + parked))
+            counts["router"] += times * flits * work.hops
+    return counts
