@@ -86,16 +86,13 @@ def assign_records(program: Program, recorded: Mapping[str, LayerQuantization]) 
     return assigned
 
 
-def calibrate(
-    program: Program, images: Tensor, request: QuantizationRequest, masks: Mapping[str, Tensor]
-) -> Records:
+def calibrate(program: Program, images: Tensor, request: QuantizationRequest) -> Records:
     """Post-training quantization of every crossbar layer from float images (N, C, H, W).
 
     Args:
         program: the float network.
         images: calibration images, normalized as in training; signedness and scales come from them.
         request: bits, quantizer and how scales are found.
-        masks: prune mask of each layer's weight, by layer name, for the layers that have one.
 
     Raises:
         QuantizationError: no images.
@@ -103,7 +100,7 @@ def calibrate(
     if len(images) == 0:
         raise QuantizationError("no calibration images", "scales of activations are found on at least one image")
     samples = sample_inputs(program, images)
-    return {op.name: _calibrate_one(op, samples[op.name], request, masks.get(op.name)) for op in crossbar_ops(program)}
+    return {op.name: _calibrate_one(op, samples[op.name], request) for op in crossbar_ops(program)}
 
 
 def crossbar_ops(program: Program) -> tuple[CrossbarOp, ...]:
@@ -113,7 +110,7 @@ def crossbar_ops(program: Program) -> tuple[CrossbarOp, ...]:
 
 def sample_inputs(program: Program, images: Tensor) -> dict[str, Tensor]:
     """Evenly spaced input values of every crossbar layer with its smallest and largest one, by layer name."""
-    batches = images.split(_BATCH)
+    batches = torch.split(images, _BATCH)
     kept = max(_KEPT_VALUES // len(batches), 64)
     samples: dict[str, list[Tensor]] = {op.name: [] for op in crossbar_ops(program)}
 
@@ -126,18 +123,13 @@ def sample_inputs(program: Program, images: Tensor) -> dict[str, Tensor]:
     return {name: torch.cat(parts) for name, parts in samples.items()}
 
 
-def layer_mask(op: CrossbarOp, masks: Mapping[str, Tensor]) -> Tensor | None:
-    """The layer's prune mask in the shape of its weight; exact zeros count as pruned where none is stored."""
-    stored = masks.get(f"{op.name.partition('@')[0]}.weight")
-    if stored is not None:
-        return stored.reshape(op.weight.shape)
+def keep_mask(op: CrossbarOp) -> Tensor | None:
+    """1 where a weight is kept and 0 where it is exactly zero, as a mask leaves it; None when all are kept."""
     pruned = op.weight == 0
     return (~pruned).to(op.weight.dtype) if bool(pruned.any()) else None
 
 
-def _calibrate_one(
-    op: CrossbarOp, samples: Tensor, request: QuantizationRequest, mask: Tensor | None
-) -> LayerQuantization:
+def _calibrate_one(op: CrossbarOp, samples: Tensor, request: QuantizationRequest) -> LayerQuantization:
     try:
         return calibrate_layer(
             op.weight,
@@ -147,7 +139,7 @@ def _calibrate_one(
             request.quantizer or "symmetric",
             request.per_channel,
             request.method,
-            mask,
+            keep_mask(op),
         )
     except QuantizationError as error:
         raise QuantizationError(error.given, error.rule, error.where or op.name, error.fix) from None

@@ -22,6 +22,7 @@ _aten = torch.ops.aten
 _CONV2D = (_aten.conv2d.default, _aten.conv2d.padding)
 _CONV1D = (_aten.conv1d.default, _aten.conv1d.padding)
 _MATMUL = (_aten.matmul.default, _aten.mm.default)
+_CONV_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _IDENTITY = (_aten.dropout.default, _aten.dropout_.default, _aten.feature_dropout.default, _aten.alpha_dropout.default)
 
 
@@ -138,7 +139,8 @@ class _Folder:
         self.steps[node.name] = self._as_crossbar(node, step) or step
 
     def _convert(self, tree: Any) -> Any:
-        return fx.map_arg(tree, lambda node: Value(self._resolve(node.name)))
+        resolve: Any = lambda node: Value(self._resolve(node.name))  # noqa: E731 (map_arg is typed for nodes)
+        return fx.map_arg(tree, resolve)
 
     def _resolve(self, name: str) -> str:
         return self.alias.get(name, name)
@@ -174,8 +176,7 @@ class _Folder:
     def _convolution(self, node: fx.Node, step: Step) -> CrossbarOp | None:
         if node.target not in _CONV2D + _CONV1D:
             return None
-        options = dict(zip(("input", "weight", "bias", "stride", "padding", "dilation", "groups"), step.args, strict=False))
-        options |= step.kwargs
+        options = dict(zip(_CONV_ARGUMENTS, step.args, strict=False)) | step.kwargs
         weight = self._constant(options["weight"])
         bias = self._constant(options.get("bias"))
         if weight is None or (options.get("bias") is not None and bias is None) or _folds_batch(node):
@@ -241,7 +242,8 @@ class _Folder:
         # Behind a linear layer on tokens the batch norm runs over the tokens, not the outputs.
         if previous.crossbar.form == "linear" and node.args[0].meta["val"].dim() != 2:  # type: ignore[union-attr]
             return False
-        gain, shift = _batch_norm_line(*(self._constant(argument) for argument in args[1:5]), float(args[7]))
+        weight, bias, mean, variance = (self._constant(argument) for argument in args[1:5])
+        gain, shift = _batch_norm_line(weight, bias, mean, variance, float(args[7]))
         self.steps[args[0].name] = replace(previous, crossbar=replace(previous.crossbar, gain=gain, shift=shift))
         self.alias[node.name] = args[0].name
         return True

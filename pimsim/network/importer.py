@@ -21,11 +21,11 @@ from pimsim.network.calibration import (
     assign_records,
     calibrate,
     crossbar_ops,
-    layer_mask,
+    keep_mask,
     matches,
     read_records,
 )
-from pimsim.network.checkpoints import Checkpoint, load_checkpoint
+from pimsim.network.checkpoints import load_checkpoint
 from pimsim.network.exporting import TRACED_IMAGES, check_input_shape, export_network
 from pimsim.network.folding import CrossbarOp, fold
 from pimsim.network.layers import Layer, Network, Precision
@@ -78,11 +78,12 @@ def import_network(
     shape = check_input_shape(_input_shape(input_shape, calibration))
     module = load_module(source)
     loaded = load_checkpoint(checkpoint) if checkpoint is not None else None
-    masks = _load_weights(module, loaded)
+    if loaded is not None:
+        module.load_state_dict(match(loaded.state, module, str(loaded.path)).state)
     program, notes = import_float(module, shape)
     recorded = read_records(loaded.quantization, str(loaded.path)) if loaded else {}
-    records, more = _records(program, recorded, request, calibration, masks)
-    return quantize(program, records, masks, name or _name(source, module), (*notes, *more))
+    records, more = _records(program, recorded, request, calibration)
+    return quantize(program, records, name or _name(source, module), (*notes, *more))
 
 
 def import_float(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Program, tuple[str, ...]]:
@@ -102,21 +103,17 @@ def import_float(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Progr
     return _checked(module, program, exported.notes)
 
 
-def quantize(
-    program: Program, records: Records, masks: Mapping[str, Tensor], name: str, notes: tuple[str, ...] = ()
-) -> Network:
-    """The integer network of a float program under ``records``; masks are applied after quantization."""
+def quantize(program: Program, records: Records, name: str, notes: tuple[str, ...] = ()) -> Network:
+    """The integer network of a float program; what is exactly zero stays zero in every quantizer."""
     structure = trace_structure(program)
-    layers = tuple(
-        integer_layer(op, records[op.name], structure, layer_mask(op, masks)) for op in crossbar_ops(program)
-    )
+    layers = tuple(integer_layer(op, records[op.name], structure) for op in crossbar_ops(program))
     integer = replace(program, layers={layer.name: layer for layer in layers}, records=records)
     return Network(name, layers, structure.digital, program.input_shape, integer, (*notes, *structure.notes))
 
 
-def integer_layer(op: CrossbarOp, record: LayerQuantization, structure: Structure, mask: Tensor | None) -> Layer:
+def integer_layer(op: CrossbarOp, record: LayerQuantization, structure: Structure) -> Layer:
     """One crossbar layer: integer weights, scales with the batch norm folded in, float64 bias."""
-    codes = quantize_weight(op.weight, record, mask).numpy()
+    codes = quantize_weight(op.weight, record, keep_mask(op)).numpy()
     channels = op.weight.shape[0]
     scale = np.broadcast_to(np.asarray(record.weight_scale, dtype=np.float64), (channels,)).copy()
     if op.gain is not None:
@@ -127,33 +124,21 @@ def integer_layer(op: CrossbarOp, record: LayerQuantization, structure: Structur
 
 
 def _input_shape(given: tuple[int, ...] | None, calibration: Tensor | None) -> tuple[int, ...]:
-    if given is None and calibration is None:
-        raise NetworkError("no input shape", "tracing a network needs one", None, "Give it as C,H,W, for example 3,32,32")
-    if calibration is None or given is None:
-        return tuple(given) if calibration is None else tuple(calibration.shape[1:])  # type: ignore[arg-type]
-    if tuple(calibration.shape[1:]) != tuple(given):
+    sampled = None if calibration is None else tuple(calibration.shape[1:])
+    if given is not None and sampled not in (None, tuple(given)):
         raise NetworkError(
-            f"calibration images of shape {tuple(calibration.shape)}",
+            f"calibration images of shape {','.join(map(str, sampled or ()))}",
             f"the input shape is {','.join(map(str, given))}",
         )
-    return tuple(given)
-
-
-def _load_weights(module: nn.Module, loaded: Checkpoint | None) -> dict[str, Tensor]:
-    """The checkpoint in the module; the prune masks by parameter name."""
-    if loaded is None:
-        return {}
-    fitted = match(loaded.state, module, str(loaded.path))
-    module.load_state_dict(fitted.state)
-    return fitted.masks
+    shape = sampled if given is None else tuple(given)
+    if shape is None:
+        fix = "Give it as C,H,W, for example 3,32,32"
+        raise NetworkError("no input shape", "tracing a network needs one", None, fix)
+    return shape
 
 
 def _records(
-    program: Program,
-    recorded: Records,
-    request: QuantizationRequest,
-    calibration: Tensor | None,
-    masks: Mapping[str, Tensor],
+    program: Program, recorded: Records, request: QuantizationRequest, calibration: Tensor | None
 ) -> tuple[Records, tuple[str, ...]]:
     if matches(request, recorded):
         return assign_records(program, recorded), ("quantization taken from the checkpoint",)
@@ -164,9 +149,7 @@ def _records(
             None,
             "Give calibration images, or a checkpoint that records its quantization",
         )
-    layer_masks = {op.name: layer_mask(op, masks) for op in crossbar_ops(program)}
-    present = {key: mask for key, mask in layer_masks.items() if mask is not None}
-    return calibrate(program, calibration, request, present), (_post_training(request, recorded, len(calibration)),)
+    return calibrate(program, calibration, request), (_post_training(request, recorded, len(calibration)),)
 
 
 def _post_training(request: QuantizationRequest, recorded: Records, images: int) -> str:
@@ -181,7 +164,7 @@ def _checked(module: nn.Module, program: Program, notes: tuple[str, ...]) -> tup
     """The program, image by image where the batch one gives other values than the module."""
     images = torch.randn(TRACED_IMAGES, *program.input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = torch.cat([_first_output(module(image)) for image in images.split(1)])
+        expected = torch.cat([_first_output(module(image)) for image in torch.split(images, 1)])
     if _agrees(program, images, expected):
         return program, notes
     single = replace(program, batched=False)

@@ -38,7 +38,10 @@ def _split(source: str) -> tuple[Path, str]:
     file, colon, name = source.rpartition(":")
     if not colon or not file.endswith(".py") or not name.isidentifier():
         raise NetworkError(
-            f"network '{source}'", "a network is named as FILE.py:CALLABLE", None, "For example models/resnet20.py:resnet20"
+            f"network '{source}'",
+            "a network is named as FILE.py:CALLABLE",
+            None,
+            "For example models/resnet20.py:resnet20",
         )
     path = Path(file)
     if not path.is_file():

@@ -91,7 +91,7 @@ class Program:
         with torch.no_grad():
             if self.batched:
                 return _play(self.graph, images, crossbar, observe)
-            return torch.cat([_play(self.graph, image, crossbar, observe) for image in images.split(1)])
+            return torch.cat([_play(self.graph, image, crossbar, observe) for image in torch.split(images, 1)])
 
     @property
     def crossbar_steps(self) -> tuple[Step, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pimsim.network.exporting import TRACED_IMAGES
-from pimsim.network.folding import CrossbarOp, Step, references
+from pimsim.network.folding import CrossbarOp, Step, Value, references
 from pimsim.network.layers import DigitalOp, Geometry
 from pimsim.network.program import Program, run_float_crossbar, to_images
 
@@ -106,7 +106,7 @@ class _Tracer:
         self.seen[step.output] = after
         kind = digital_kind(step)
         outputs = _elements(result)
-        if kind is None or not outputs:
+        if kind is None or not outputs or _is_no_op(kind, result, step, values):
             return
         inputs = sum(_elements(values[name]) for name in sources)
         self.digital.append(DigitalOp(step.output, kind, outputs // self.count, inputs // self.count, after))
@@ -114,6 +114,14 @@ class _Tracer:
     def _latest(self, sources: list[str]) -> str:
         order = ["", *self.geometries]
         return max((self.seen[name] for name in sources), key=order.index, default="")
+
+
+def _is_no_op(kind: str, result: Any, step: Step, values: Mapping[str, Any]) -> bool:
+    """Whether a reshape leaves everything where it was, as the full slices of ``x[:, :, ::2]`` do."""
+    source = values.get(step.args[0].name) if step.args and isinstance(step.args[0], Value) else None
+    if kind != "reshape" or not isinstance(source, Tensor) or not isinstance(result, Tensor):
+        return False
+    return source.shape == result.shape and source.stride() == result.stride() and source.data_ptr() == result.data_ptr()
 
 
 def _elements(value: Any) -> int:
