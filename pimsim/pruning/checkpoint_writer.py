@@ -1,0 +1,144 @@
+"""Checkpoints of trained networks: one safetensors file and a card beside it.
+
+The file holds the network's ordinary state dict; a pruned weight is the pair
+``NAME_orig``, ``NAME_mask`` of ``torch.nn.utils.prune``. Its metadata entry ``pimsim``
+is JSON with the integer side: a :class:`LayerQuantization` per layer, the pruning
+method, the keep pattern of each pruned layer and the recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pimsim.network.quantizers import LayerQuantization
+from pimsim.pruning.fake_quantization import weight_layers
+from pimsim.pruning.recipe import EpochRecord
+from pimsim.pruning.registry import PruningPlan
+
+METADATA_KEY = "pimsim"
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a card tells of a run: data, command, options, accuracies, the curve.
+
+    Accuracies are fractions of the test images; ``float_accuracy`` is that after the last
+    float epoch, None in a run without any.
+    """
+
+    title: str
+    data: str
+    classes: int
+    train_images: int
+    test_images: int
+    command: str
+    options: Mapping[str, Any]
+    quantized_accuracy: float
+    float_accuracy: float | None
+    history: tuple[EpochRecord, ...]
+
+
+def layer_records(network: nn.Module) -> dict[str, LayerQuantization]:
+    """The quantization of every layer as it stands, by dotted layer name."""
+    return {
+        name: layer.quantizer.record(layer.weight_orig.detach(), layer.weight_mask)
+        for name, layer in _trained_layers(network).items()
+    }
+
+
+def plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict without quantizers; masks that keep everything are taken off."""
+    state = network.state_dict()
+    unpruned = [n for n, layer in _trained_layers(network).items() if bool(layer.weight_mask.all())]
+    kept = {
+        key: value.detach().contiguous().clone() for key, value in state.items() if "quantizer" not in key.split(".")
+    }
+    for name in unpruned:
+        del kept[f"{name}.weight_mask"]
+        kept[f"{name}.weight"] = kept.pop(f"{name}.weight_orig")
+    return kept
+
+
+def write_checkpoint(path: Path, network: nn.Module, plan: PruningPlan, options: Mapping[str, Any]) -> None:
+    """Write the weights and the integer side of a trained network, in one atomic step."""
+    records = {name: record.to_dict() for name, record in layer_records(network).items()}
+    content = {
+        "quantization": records, "method": plan.method,
+        "keep": dict(plan.keep), "recipe": dict(options),
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(plain_state(network), partial, metadata={METADATA_KEY: json.dumps(content)})
+    os.replace(partial, path)
+
+
+def write_card(path: Path, report: TrainingReport, plan: PruningPlan) -> None:
+    """Write the markdown card of a checkpoint, in one atomic step."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(card_text(report, plan), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def card_text(report: TrainingReport, plan: PruningPlan) -> str:
+    """The card: data, accuracy, command, options, kept patterns and the accuracy curve."""
+    options = "\n".join(f"| {name} | {_cell(value)} |" for name, value in report.options.items())
+    curve = "\n".join(_curve_line(record) for record in report.history)
+    return f"""# {report.title}
+
+| | |
+|---|---|
+| data | {report.data}: {report.train_images} training and {report.test_images} test images, {report.classes} classes |
+| top-1, quantized | {100 * report.quantized_accuracy:.2f} % of the test images (weights of the last epoch) |
+| top-1, after the last float epoch | {_percent(report.float_accuracy)} |
+
+The weights are those of the last epoch; no epoch was chosen by its test accuracy.
+
+## Command
+
+    {report.command}
+
+## Recipe
+
+| option | value |
+|---|---|
+{options}
+
+## Kept kernel positions
+
+    {plan.picture().replace(chr(10), chr(10) + "    ")}
+
+## Accuracy curve
+
+| epoch | phase | training loss | training top-1 % | test top-1 % | seconds |
+|---|---|---|---|---|---|
+{curve}
+"""
+
+
+def _trained_layers(network: nn.Module) -> dict[str, Any]:
+    # Masks and quantizers hang in the layers under names that nn.Conv2d does not declare.
+    return dict(weight_layers(network))
+
+
+def _curve_line(record: EpochRecord) -> str:
+    return (
+        f"| {record.epoch} | {record.phase} | {record.loss:.4f} "
+        f"| {100 * record.train_accuracy:.2f} | {100 * record.test_accuracy:.2f} "
+        f"| {record.seconds:.1f} |"
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "no float epochs in this run" if share is None else f"{100 * share:.2f} %"
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)

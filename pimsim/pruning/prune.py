@@ -1,0 +1,213 @@
+"""Train a network for the crossbar and write its checkpoint: the command ``pimsim prune``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pimsim.errors import DataError, PruningError
+from pimsim.network.checkpoints import Checkpoint, load_checkpoint
+from pimsim.network.datasets import ImageDataset, Normalize, load_dataset
+from pimsim.network.modules import load_module
+from pimsim.network.quantizers import LayerQuantization
+from pimsim.network.state_matching import match
+from pimsim.pruning.checkpoint_writer import TrainingReport, write_card, write_checkpoint
+from pimsim.pruning.fake_quantization import (
+    QuantizationOptions,
+    attach_quantizers,
+    restore_quantizers,
+)
+from pimsim.pruning.masks import mask_layers
+from pimsim.pruning.recipe import EpochRecord, Recipe
+from pimsim.pruning.registry import PruningPlan, pruning_method
+from pimsim.pruning.training import accuracy, train
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What a run of :func:`prune` left: two files, the plan, accuracies as fractions.
+
+    ``float_accuracy`` is that after the last float epoch, None in a run without any.
+    """
+
+    checkpoint: Path
+    card: Path
+    plan: PruningPlan
+    quantized_accuracy: float
+    float_accuracy: float | None
+    test_images: int
+    history: tuple[EpochRecord, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the accuracy curve."""
+        return {
+            "checkpoint": str(self.checkpoint), "card": str(self.card),
+            "method": self.plan.method, "keep": dict(self.plan.keep),
+            "top1_quantized": self.quantized_accuracy, "top1_float": self.float_accuracy,
+            "test_images": self.test_images, "epochs": len(self.history),
+        }  # fmt: skip
+
+
+def prune(
+    network: str,
+    data: str | Path,
+    out: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    method: str = "none",
+    keep: Sequence[str] = (),
+    layers: Sequence[str] = (),
+    weight_quantizer: str = "symmetric",
+    weight_bits: int = 4,
+    activation_bits: int = 4,
+    first_last_bits: int = 8,
+    epochs: int = 30,
+    float_epochs: int = 0,
+    lr: float = 0.1,
+    batch: int = 128,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    warmup_epochs: float = 1.0,
+    label_smoothing: float = 0.0,
+    crop_padding: int = 4,
+    flip: bool = True,
+    bfloat16: bool = False,
+    seed: int = 0,
+    normalize: Normalize | None = None,
+    image_size: int | None = None,
+    limit: int | None = None,
+    data_name: str | None = None,
+    show_progress: bool = True,
+) -> PruneResult:
+    """Train ``network`` ("file.py:callable") on ``data``, quantized and pruned; write ``out``.
+
+    ``out`` is a .safetensors path; the card stands beside it (.md), the state of the run
+    in the folder ``out`` with the ending .training, from which a killed run goes on.
+    Without ``checkpoint`` training starts from scratch. ``method``, ``keep`` and
+    ``layers`` are those of :func:`pimsim.pruning.registry.pruning_method`, the bits those
+    of :class:`QuantizationOptions`, ``epochs`` to ``seed`` those of :class:`Recipe`.
+    ``limit`` keeps that many training and test images; ``data_name`` is what the card
+    calls the data. Raises a :class:`PimsimError` of the kind that fits the bad input.
+    """
+    options = {name: _plain(value) for name, value in locals().items() if name not in _UNRECORDED}
+    quantization = QuantizationOptions(weight_quantizer, weight_bits, activation_bits, first_last_bits)
+    recipe = Recipe(
+        epochs, float_epochs, lr, batch, momentum, weight_decay, warmup_epochs, label_smoothing,
+        crop_padding, flip, bfloat16, seed,
+    )  # fmt: skip
+    target = _checked_target(out)
+    pruning = pruning_method(method, keep, layers)
+    model = _build(network, seed)
+    source = load_checkpoint(checkpoint) if checkpoint is not None else None
+    masks = _load_weights(model, source) if source else {}
+    plan = pruning.plan(model)
+    train_set, test_set = _data_sets(data, normalize, limit, image_size)
+    # A layer that the plan leaves alone keeps the mask of the checkpoint.
+    mask_layers(model, {**masks, **plan.masks(model)})
+    attach_quantizers(model, quantization)
+    if source and not float_epochs:
+        _restore_steps(model, source)
+    folder = target.with_suffix(".training")
+    history = train(model, recipe, train_set, test_set, folder, options, show_progress)
+    return _finish(target, model, plan, options, data_name, train_set, test_set, history)
+
+
+# What does not change the weights, or would put a machine's paths into a checkpoint.
+_UNRECORDED = frozenset({"out", "data", "data_name", "show_progress"})
+
+
+def prune_command(options: dict[str, Any], data: str, out: str) -> str:
+    """The command line of a run: every option that :func:`prune` does not default to."""
+    defaults = prune.__kwdefaults__
+    words = ["pimsim", "prune", "--network", options["network"], "--data", data, "--out", out]
+    for name, value in options.items():
+        if name != "network" and (name == "method" or value != _plain(defaults[name])):
+            words += _option_words("--" + name.replace("_", "-"), value)
+    return shlex.join(words)
+
+
+def _option_words(flag: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [flag if value else "--no-" + flag[2:]]
+    if flag == "--normalize":
+        return [flag, "/".join(",".join(f"{part:g}" for part in parts) for parts in value)]
+    if isinstance(value, list):
+        return [word for item in value for word in (flag, str(item))]
+    return [flag, str(value)]
+
+
+def _build(network: str, seed: int) -> nn.Module:
+    # Forked, so that a caller's own random numbers do not change under its feet.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return load_module(network)
+
+
+def _load_weights(model: nn.Module, source: Checkpoint) -> dict[str, Tensor]:
+    """Put the weights of ``source`` into ``model``; the masks that it brings, by layer."""
+    fitted = match(source.state, model, str(source.path))
+    model.load_state_dict(fitted.state)
+    return {name.removesuffix(".weight"): mask for name, mask in fitted.masks.items()}
+
+
+def _restore_steps(model: nn.Module, source: Checkpoint) -> None:
+    records = {n: LayerQuantization.from_dict(v) for n, v in source.quantization.items()}
+    if records:
+        restore_quantizers(model, records)
+
+
+def _data_sets(
+    data: str | Path, normalize: Normalize | None, limit: int | None, size: int | None
+) -> tuple[ImageDataset, ImageDataset]:
+    sets = [load_dataset(data, split, normalize, limit, size) for split in ("train", "test")]
+    if sets[0].split == sets[1].split:
+        raise DataError(
+            given=f"a data folder with the split {sets[0].split} only",
+            rule="training needs train/ and test/ (or val/)",
+            where=str(data),
+        )
+    # Every epoch reads all images: decode them once.
+    return sets[0].in_memory(), sets[1].in_memory()
+
+
+def _finish(
+    target: Path, model: nn.Module, plan: PruningPlan, options: dict[str, Any],
+    data_name: str | None, train_set: ImageDataset, test_set: ImageDataset,
+    history: tuple[EpochRecord, ...],
+) -> PruneResult:  # fmt: skip
+    quantized = accuracy(model, test_set)
+    unquantized = next((r.test_accuracy for r in reversed(history) if r.phase == "float"), None)
+    write_checkpoint(target, model, plan, options)
+    card = target.with_suffix(".md")
+    source = "digits" if train_set.name == "digits" else "FOLDER"
+    report = TrainingReport(
+        target.stem, data_name or train_set.name, len(train_set.classes),
+        len(train_set), len(test_set), prune_command(options, source, f"models/{target.name}"),
+        options, quantized, unquantized, history,
+    )  # fmt: skip
+    write_card(card, report, plan)
+    return PruneResult(target, card, plan, quantized, unquantized, len(test_set), history)
+
+
+def _checked_target(out: str | Path) -> Path:
+    target = Path(out)
+    if target.suffix != ".safetensors":
+        raise PruningError(
+            given=f"output file {str(out)!r}",
+            rule="a checkpoint is written as .safetensors",
+            fix=f"use {target.with_suffix('.safetensors').name}",
+        )
+    return target
+
+
+def _plain(value: Any) -> Any:
+    """JSON's version of an option: paths as their name, tuples as lists."""
+    if isinstance(value, Path):
+        return value.name
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
