@@ -1,0 +1,213 @@
+"""From a checked hardware file to records: the leakage split and the ADC scaling law happen here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pimsim.hardware.laws import adc_ratio, extrapolated
+from pimsim.hardware.records import (
+    Adc,
+    Buffer,
+    Bus,
+    Chip,
+    Crossbar,
+    Device,
+    Index,
+    Macro,
+    OffChip,
+    Register,
+    Router,
+    RowDriver,
+    SampleHold,
+    Tile,
+    Timing,
+    Unit,
+)
+from pimsim.hardware.schema import (
+    AdcSpec,
+    BufferSpec,
+    BusSpec,
+    ChipSpec,
+    Counted,
+    CrossbarSpec,
+    MacroSpec,
+    OffChipSpec,
+    RegisterSpec,
+    RouterSpec,
+    Streamed,
+    TileSpec,
+    UnitSpec,
+)
+from pimsim.units import FS_PER_S
+
+
+@dataclass(frozen=True)
+class Split:
+    """Dynamic energy per operation (or byte), static power of one unit, and its full-duty rate."""
+
+    energy: float
+    static_w: float
+    rate: float
+
+
+def split(spec: Counted | Streamed | CrossbarSpec, energy: float, share: float, operations: int = 1) -> Split:
+    """The energy of one operation divided into a dynamic part and static power.
+
+    Where the file gives ``static_power``, ``energy`` is dynamic as it stands. Otherwise it is the whole
+    full-duty power over the rate, and ``share`` of that power is static: power at full duty is the same
+    for every share (`hardware.md` 9, phi).
+
+    Args:
+        spec: the component.
+        energy: joules of one operation, as the file gives it.
+        share: the chip's leakage share.
+        operations: operations at once (cells of an array).
+    """
+    rate = spec.full_duty or 0.0
+    if spec.static_power is not None:
+        return Split(energy, spec.static_power, rate)
+    return Split((1 - share) * energy, share * energy * operations * rate, rate)
+
+
+def build_chip(spec: ChipSpec, sources: tuple[tuple[str, str], ...]) -> Chip:
+    """The chip that a checked hardware file describes.
+
+    Raises:
+        ConfigError: ADC bits outside the range of the scaling law.
+    """
+    share = spec.leakage_share or 0.0
+    return Chip(
+        name=spec.name,
+        technology_m=spec.technology,
+        weight_bits=spec.weight_bits,
+        activation_bits=spec.activation_bits,
+        tiles=spec.tiles,
+        tile=_tile(spec.tile, share, spec.technology),
+        router=_router(spec.router, share),
+        off_chip=_off_chip(spec.off_chip),
+        index=Index(spec.index.format, spec.index.energy_per_byte, spec.index.decode_energy),
+        timing=Timing(spec.timing.discipline, spec.timing.stage, spec.timing.input_slots, spec.timing.output_slots),
+        sources=sources,
+        notes=(*spec.notes, *_adc_notes(spec.tile.macro.adc)),
+        leakage_share=share,
+    )
+
+
+def _adc_notes(spec: AdcSpec) -> list[str]:
+    """What a reader of the results must know about a rescaled converter."""
+    reference = spec.reference_bits or spec.bits
+    if spec.bits == reference:
+        return []
+    notes = [f"ADC rescaled from {reference} to {spec.bits} bits by law '{spec.scaling}'"]
+    outside = [bits for bits in (reference, spec.bits) if extrapolated(spec.scaling, bits)]
+    notes += [f"ADC law '{spec.scaling}' is extrapolated to {bits} bits (published for 4 to 10)" for bits in outside]
+    return notes
+
+
+def _tile(spec: TileSpec, share: float, technology: float) -> Tile:
+    return Tile(
+        macros=spec.macros,
+        macro=_macro(spec.macro, share, technology),
+        buffer=_buffer(spec.buffer, share),
+        bus=_bus(spec.bus, share),
+        shift_add=_unit(spec.shift_add, share),
+        activation=_unit(spec.activation, share),
+        max_pool=_unit(spec.max_pool, share),
+        output_register=_register(spec.output_register, share),
+    )
+
+
+def _macro(spec: MacroSpec, share: float, technology: float) -> Macro:
+    driver, hold = spec.row_driver, spec.sample_hold
+    drive, sample = split(driver, driver.energy, share), split(hold, hold.energy, share)
+    return Macro(
+        arrays=spec.arrays,
+        crossbar=_crossbar(spec.crossbar, share),
+        row_driver=RowDriver(driver.bits, driver.latency, drive.energy, drive.static_w, driver.area, drive.rate),
+        sample_hold=SampleHold(hold.depth, hold.latency, sample.energy, sample.static_w, hold.area, sample.rate),
+        adc=_adc(spec.adc, share, technology),
+        shift_add=_unit(spec.shift_add, share),
+        input_register=_register(spec.input_register, share),
+        output_register=_register(spec.output_register, share),
+    )
+
+
+def _crossbar(spec: CrossbarSpec, share: float) -> Crossbar:
+    cost = split(spec, spec.cell_read_energy, share, operations=spec.rows * spec.columns)
+    cell: Any = spec.device
+    return Crossbar(
+        rows=spec.rows,
+        columns=spec.columns,
+        cell_bits=spec.cell_bits,
+        encoding=spec.encoding,
+        read_latency_fs=spec.read_latency,
+        cell_read_energy_j=cost.energy,
+        cell_area_m2=spec.cell_area,
+        static_power_w=cost.static_w,
+        active_rows=spec.active_rows or spec.rows,
+        active_columns=spec.active_columns or spec.columns,
+        program_energy_per_cell_j=spec.program_energy_per_cell,
+        program_time_per_row_fs=spec.program_time_per_row,
+        read_energy=spec.read_energy,
+        device=cell
+        and Device(cell.read_voltage, cell.on_resistance, cell.off_resistance, cell.read_time, cell.access_resistance),
+        full_duty_hz=cost.rate,
+    )
+
+
+def _adc(spec: AdcSpec, share: float, technology: float) -> Adc:
+    """The converter at its bits: energy, static power and area of the reference times the law's ratio."""
+    reference = spec.reference_bits or spec.bits
+    energy_ratio, area_ratio = 1.0, 1.0
+    if spec.bits != reference:
+        rate = FS_PER_S / spec.interval
+        energy_ratio, area_ratio = adc_ratio(spec.scaling, spec.bits, reference, technology, rate)
+    cost = split(spec, spec.energy, share)
+    return Adc(
+        bits=spec.bits,
+        latency_fs=spec.latency,
+        interval_fs=spec.interval,
+        energy_j=cost.energy * energy_ratio,
+        static_power_w=cost.static_w * energy_ratio,
+        area_m2=spec.area * area_ratio,
+        columns=spec.columns,
+        arrays=spec.arrays,
+        scaling=spec.scaling,
+        reference_bits=reference,
+        overflow=spec.overflow,
+        full_duty_hz=cost.rate,
+    )
+
+
+def _unit(spec: UnitSpec, share: float) -> Unit:
+    cost = split(spec, spec.energy, share)
+    return Unit(spec.count, spec.latency, spec.interval, cost.energy, cost.static_w, spec.area, cost.rate)
+
+
+def _register(spec: RegisterSpec, share: float) -> Register:
+    cost = split(spec, spec.energy_per_byte, share)
+    return Register(spec.size, spec.latency, cost.energy, cost.static_w, spec.area, cost.rate)
+
+
+def _buffer(spec: BufferSpec, share: float) -> Buffer:
+    cost = split(spec, spec.access_energy, share)
+    return Buffer(
+        spec.size, spec.port_bits, spec.latency, spec.interval, cost.energy, cost.static_w, spec.area, cost.rate
+    )
+
+
+def _bus(spec: BusSpec, share: float) -> Bus:
+    cost = split(spec, spec.energy_per_byte, share)
+    return Bus(spec.width_bits, spec.latency, spec.interval, cost.energy, cost.static_w, spec.area, cost.rate)
+
+
+def _router(spec: RouterSpec, share: float) -> Router:
+    cost = split(spec, spec.energy, share)
+    return Router(
+        spec.tiles, spec.flit_bits, spec.latency, spec.interval, cost.energy, cost.static_w, spec.area, cost.rate
+    )
+
+
+def _off_chip(spec: OffChipSpec) -> OffChip:
+    return OffChip(spec.count, spec.static_power, spec.area)

@@ -1,0 +1,352 @@
+"""What a hardware file may say: keys, units and ranges, one pydantic model per component.
+
+Every leaf type refuses with what was given, the rule and the fix; `pimsim.hardware.loading` adds the
+place. Times arrive as integer femtoseconds, everything else as SI floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from pimsim.errors import ConfigError, nearest
+from pimsim.hardware.laws import LAWS
+from pimsim.hardware.records import DISCIPLINES, ENCODINGS, INDEX_FORMATS, OVERFLOWS, READ_ENERGIES
+from pimsim.units import DIMENSIONS, parse_quantity
+
+#: Type of the errors that leaf types raise.
+PROBLEM = "pimsim"
+
+
+@dataclass(frozen=True)
+class Example:
+    """How a value is written, for the message of a missing key."""
+
+    text: str
+
+
+def _refuse(given: str, rule: str, fix: str | None = None) -> PydanticCustomError:
+    """A leaf error that keeps its three parts apart."""
+    return PydanticCustomError(PROBLEM, "{rule}", {"given": given, "rule": rule, "fix": fix})
+
+
+def _quantity(dimension: str, positive: bool) -> Callable[[object], float]:
+    """A validator for a quantity with its unit, above zero or at least zero."""
+
+    def check(value: object) -> float:
+        try:
+            amount = parse_quantity(value, dimension)
+        except ConfigError as error:
+            raise _refuse(error.given, error.rule, error.fix) from None
+        result = int(amount.to_integral_value(ROUND_HALF_EVEN)) if dimension == "time" else float(amount)
+        if amount < 0 or (positive and result <= 0):
+            least = "more than zero" if positive else "zero or more"
+            raise _refuse(f"'{value}'", f"{dimension} must be {least} here")
+        return result
+
+    return check
+
+
+def _whole(value: object) -> int:
+    """A whole number of 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _refuse(_shown(value), "a whole number of 1 or more is needed")
+    return value
+
+
+def _share(value: object) -> float:
+    """A share from 0 up to, and not including, 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise _refuse(_shown(value), "a share from 0 up to, and not including, 1 is needed", "Write 0.1 for 10 %")
+    return float(value)
+
+
+def _bytes(value: object) -> int:
+    """A size in whole bytes."""
+    size = _quantity("information", positive=True)(value)
+    if size != int(size):
+        raise _refuse(f"'{value}'", "a whole number of bytes is needed")
+    return int(size)
+
+
+def _text(value: object) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise _refuse(_shown(value), "text is needed")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list):
+        raise _refuse(_shown(value), "a list of texts is needed", "Start each with '- '")
+    return tuple(_text(item) for item in value)
+
+
+def _one_of(*names: str) -> Callable[[object], str]:
+    """A validator for one of a few names."""
+
+    def check(value: object) -> str:
+        if value not in names:
+            raise _refuse(_shown(value), "this name is not known", nearest(str(value), names))
+        return str(value)
+
+    return check
+
+
+def _shown(value: object) -> str:
+    """A value as it is quoted in a message."""
+    return "a mapping" if isinstance(value, dict) else f"'{value}'"
+
+
+def _example(dimension: str) -> Example:
+    """How a quantity of a dimension is written."""
+    return Example(DIMENSIONS[dimension][1])
+
+
+Text = Annotated[str, PlainValidator(_text), Example("my-chip")]
+Texts = Annotated[tuple[str, ...], PlainValidator(_texts), Example("[...]")]
+Count = Annotated[int, PlainValidator(_whole), Example("8")]
+Share = Annotated[float, PlainValidator(_share), Example("0.1")]
+Size = Annotated[int, PlainValidator(_bytes), _example("information")]
+Time = Annotated[int, PlainValidator(_quantity("time", positive=False)), _example("time")]
+Duration = Annotated[int, PlainValidator(_quantity("time", positive=True)), _example("time")]
+Rate = Annotated[float, PlainValidator(_quantity("frequency", positive=True)), _example("frequency")]
+Bandwidth = Annotated[float, PlainValidator(_quantity("bandwidth", positive=True)), _example("bandwidth")]
+Energy = Annotated[float, PlainValidator(_quantity("energy", positive=False)), _example("energy")]
+ByteEnergy = Annotated[float, PlainValidator(_quantity("energy per byte", positive=False)), _example("energy per byte")]
+Power = Annotated[float, PlainValidator(_quantity("power", positive=False)), _example("power")]
+Area = Annotated[float, PlainValidator(_quantity("area", positive=False)), _example("area")]
+Length = Annotated[float, PlainValidator(_quantity("length", positive=True)), _example("length")]
+Voltage = Annotated[float, PlainValidator(_quantity("voltage", positive=True)), _example("voltage")]
+Resistance = Annotated[float, PlainValidator(_quantity("resistance", positive=True)), _example("resistance")]
+SeriesResistance = Annotated[float, PlainValidator(_quantity("resistance", positive=False)), _example("resistance")]
+EncodingName = Annotated[str, PlainValidator(_one_of(*ENCODINGS)), Example("offset")]
+ReadEnergy = Annotated[str, PlainValidator(_one_of(*READ_ENERGIES)), Example("fixed")]
+Scaling = Annotated[str, PlainValidator(_one_of(*LAWS)), Example("isaac")]
+Overflow = Annotated[str, PlainValidator(_one_of(*OVERFLOWS)), Example("saturate")]
+Format = Annotated[str, PlainValidator(_one_of(*INDEX_FORMATS)), Example("bitmap")]
+Discipline = Annotated[str, PlainValidator(_one_of(*DISCIPLINES)), Example("pipelined")]
+
+
+class Part(BaseModel):
+    """Any mapping of a hardware file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Counted(Part):
+    """A component whose cost is per operation; without ``static_power`` the chip's leakage share applies."""
+
+    area: Area
+    static_power: Power | None = None
+    full_duty: Rate | None = None
+
+
+class Streamed(Part):
+    """A component whose cost is per byte; without ``static_power`` the chip's leakage share applies."""
+
+    energy_per_byte: ByteEnergy
+    area: Area
+    static_power: Power | None = None
+    full_duty: Bandwidth | None = None
+
+
+class DeviceSpec(Part):
+    """``device``: a memory cell for data-dependent read energy."""
+
+    read_voltage: Voltage
+    on_resistance: Resistance
+    off_resistance: Resistance
+    read_time: Duration
+    access_resistance: SeriesResistance = 0.0
+
+
+class CrossbarSpec(Part):
+    """``crossbar``: the memory array; the operation unit is the whole array unless given."""
+
+    rows: Count
+    columns: Count
+    cell_bits: Count
+    encoding: EncodingName
+    read_latency: Duration
+    cell_read_energy: Energy
+    cell_area: Area
+    program_energy_per_cell: Energy
+    program_time_per_row: Time
+    static_power: Power | None = None
+    full_duty: Rate | None = None
+    active_rows: Count | None = None
+    active_columns: Count | None = None
+    read_energy: ReadEnergy = "fixed"
+    device: DeviceSpec | None = None
+
+
+class RowDriverSpec(Counted):
+    """``row_driver``: one driver (DAC) per row."""
+
+    bits: Count
+    latency: Time
+    energy: Energy
+
+
+class SampleHoldSpec(Counted):
+    """``sample_hold``: one sample-and-hold per column."""
+
+    depth: Count
+    latency: Time
+    energy: Energy
+
+
+class AdcSpec(Counted):
+    """``adc``: ``reference_bits`` is where energy, static power and area hold; ``bits`` unless given."""
+
+    bits: Count
+    latency: Time
+    interval: Duration
+    energy: Energy
+    columns: Count
+    arrays: Count
+    scaling: Scaling
+    overflow: Overflow
+    reference_bits: Count | None = None
+
+
+class UnitSpec(Counted):
+    """``shift_add``, ``activation``, ``max_pool``: identical digital units."""
+
+    count: Count
+    latency: Time
+    interval: Duration
+    energy: Energy
+
+
+class RegisterSpec(Streamed):
+    """``input_register``, ``output_register``."""
+
+    size: Size
+    latency: Time
+
+
+class BufferSpec(Counted):
+    """``buffer``: eDRAM or SRAM of a tile."""
+
+    size: Size
+    port_bits: Count
+    latency: Time
+    interval: Duration
+    access_energy: Energy
+
+
+class BusSpec(Streamed):
+    """``bus``: between the buffer and the macros of a tile."""
+
+    width_bits: Count
+    latency: Time
+    interval: Duration
+
+
+class RouterSpec(Counted):
+    """``router``: one per ``tiles`` tiles."""
+
+    tiles: Count
+    flit_bits: Count
+    latency: Time
+    interval: Duration
+    energy: Energy
+
+
+class OffChipSpec(Part):
+    """``off_chip``: links of constant power."""
+
+    count: Count
+    static_power: Power
+    area: Area
+
+
+class IndexSpec(Part):
+    """``index``: what skipping rows costs to look up."""
+
+    format: Format
+    energy_per_byte: ByteEnergy
+    decode_energy: Energy
+
+
+class TimingSpec(Part):
+    """``timing``: how stages overlap."""
+
+    discipline: Discipline
+    stage: Time
+    input_slots: Count
+    output_slots: Count
+
+
+class MacroSpec(Part):
+    """``macro``: arrays with their converters and registers."""
+
+    arrays: Count
+    crossbar: CrossbarSpec
+    row_driver: RowDriverSpec
+    sample_hold: SampleHoldSpec
+    adc: AdcSpec
+    shift_add: UnitSpec
+    input_register: RegisterSpec
+    output_register: RegisterSpec
+
+
+class TileSpec(Part):
+    """``tile``: macros around a buffer and a bus."""
+
+    macros: Count
+    macro: MacroSpec
+    buffer: BufferSpec
+    bus: BusSpec
+    shift_add: UnitSpec
+    activation: UnitSpec
+    max_pool: UnitSpec
+    output_register: RegisterSpec
+
+
+class ChipSpec(Part):
+    """A hardware file."""
+
+    name: Text
+    technology: Length
+    weight_bits: Count
+    activation_bits: Count
+    tiles: Count
+    tile: TileSpec
+    router: RouterSpec
+    off_chip: OffChipSpec
+    index: IndexSpec
+    timing: TimingSpec
+    leakage_share: Share | None = None
+    notes: Texts = ()
+
+
+def part_at(path: tuple[str, ...]) -> type[Part] | None:
+    """The model that describes the mapping at a path; None where the schema has no mapping there."""
+    part: type[Part] | None = ChipSpec
+    for key in path:
+        field = part.model_fields.get(key) if part else None
+        part = _model(field.annotation) if field else None
+    return part
+
+
+def example_of(part: type[Part], key: str) -> str:
+    """``key: value`` as one would write it, for the message of a missing key."""
+    field = part.model_fields[key]
+    texts = [item.text for item in field.metadata if isinstance(item, Example)]
+    return f"{key}: {texts[0]}" if texts else f"{key}:"
+
+
+def _model(annotation: Any) -> type[Part] | None:
+    """The model inside an annotation such as ``DeviceSpec | None``."""
+    options = getattr(annotation, "__args__", (annotation,))
+    models = [option for option in options if isinstance(option, type) and issubclass(option, Part)]
+    return models[0] if models else None
