@@ -1,0 +1,155 @@
+"""What is left of a mapping when zero rows or arrays are skipped, and what the index costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pimsim.errors import MappingError
+from pimsim.mapping.index_cost import INDEX_FORMATS, delta_bits, index_bits, pattern_bits
+from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.registry import map_layer
+from pimsim.mapping.skipping import keep_weight, place
+from pimsim.mapping.summary import summary
+from pimsim.network.layers import Geometry
+
+LINEAR = Geometry("fc", 8, 2, kind="linear")
+ARRAY = ArrayShape(4, 1)  # 2 row tiles, 2 column tiles
+CONV = Geometry("conv", 64, 64, (3, 3), (28, 28))
+
+
+def _linear_weight(*kept: set[int]) -> np.ndarray:
+    """One output a set: ones at the inputs that it keeps."""
+    return np.array([[[[int(i in output)]] for i in range(8)] for output in kept])
+
+
+def _rows(placement: object) -> list[tuple[int, int, list[int]]]:
+    return [(t.column_tile, t.row_tile, t.rows.channel.tolist()) for t in placement.tiles]  # type: ignore[attr-defined]
+
+
+WEIGHT = _linear_weight({1, 2, 5}, {0})
+
+
+def test_rows_are_skipped_in_each_array_tile_for_itself() -> None:
+    placement = place(map_layer(LINEAR, ARRAY, "im2col"), WEIGHT, "row")
+    assert _rows(placement) == [(0, 0, [1, 2]), (0, 1, [5]), (1, 0, [0])]
+    assert (placement.rows_mapped, placement.rows_skipped, placement.nonzero_cells) == (16, 12, 4)
+    assert (placement.skip_ratio, placement.compression) == (0.75, 4 / 3)
+    assert placement.index_bits == 3 * 4  # a bitmap of the four rows of each array in use
+
+
+def test_kept_rows_of_a_column_tile_refill_arrays() -> None:
+    placement = place(map_layer(LINEAR, ARRAY, "im2col"), WEIGHT, "row", "layer", "list")
+    assert _rows(placement) == [(0, 0, [1, 2, 5]), (1, 0, [0])]
+    assert placement.index_bits == 4 * 3  # four kept rows, each one of eight inputs
+
+
+def test_arrays_without_a_nonzero_cell_disappear_whole() -> None:
+    placement = place(map_layer(LINEAR, ARRAY, "im2col"), WEIGHT, "array")
+    assert _rows(placement) == [(0, 0, [0, 1, 2, 3]), (0, 1, [4, 5, 6, 7]), (1, 0, [0, 1, 2, 3])]
+    assert (placement.rows_skipped, placement.index_bits, placement.cycles) == (4, 0, 3)
+
+
+def test_a_layer_without_weights_is_dense() -> None:
+    mapping = map_layer(LINEAR, ARRAY, "im2col")
+    placement = place(mapping, None, "row")
+    assert (placement.tiles, placement.rows_skipped, placement.nonzero_cells) == (mapping.tiles, 0, None)
+
+
+def test_column_tiles_that_keep_the_same_rows_share_them() -> None:
+    placement = place(map_layer(LINEAR, ARRAY, "im2col"), _linear_weight({1, 2}, {1, 2}), "row")
+    assert placement.tiles[0].rows is placement.tiles[1].rows
+
+
+def test_summary_has_the_keys_of_the_contract() -> None:
+    mapping = map_layer(CONV, ArrayShape(512, 512), "vw-sdk")
+    dense, pruned = place(mapping, None), place(mapping, keep_weight(CONV, "000111111"), "row")
+    # 4x4 windows of 2x2 outputs: 32 channels of 16 rows an array, 4 * 64 of 512 columns, 9 of 16 cells a column.
+    assert summary(mapping, dense) == {
+        "mapping": "vw-sdk",
+        "cycles": 338,
+        "windows": 169,
+        "window": [4, 4],
+        "ic_tile": 32,
+        "oc_tile": 128,
+        "row_tiles": 2,
+        "column_tiles": 1,
+        "rows_mapped": 1024,
+        "rows_skipped": 0,
+        "cell_utilisation": 9 / 16 / 2,
+    }
+    # One border row kept out skips P = 4 rows a channel (`pruning-sdk.md` 3); its 3 positions leave 6 cells a column.
+    assert summary(mapping, pruned)["rows_skipped"] == 4 * 64
+    assert summary(mapping, place(mapping, keep_weight(CONV, "0" * 9), "row"))["row_tiles"] == 0
+
+
+def test_keep_pattern_is_row_major_in_every_channel() -> None:
+    weight = keep_weight(Geometry("conv", 2, 3, (2, 3), (4, 4)), "100011")
+    assert weight.shape == (3, 2, 2, 3) and (weight == [[1, 0, 0], [0, 1, 1]]).all()
+
+
+KEPT = np.zeros(40, dtype=bool)
+KEPT[[0, 17, 39]] = True
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"), [("bitmap", 40), ("list", 3 * 6), ("delta4", (3 + 2) * 4), ("delta5", 3 * 5)]
+)
+def test_index_formats(name: str, bits: int) -> None:
+    # Gaps of 0, 16 and 21 rows: codes of 4 bits reach 15, so two of them need a filler row.
+    assert index_bits(name, KEPT) == bits
+
+
+def test_index_of_patterns_and_of_nothing() -> None:
+    assert pattern_bits(64, 4) == 128 and pattern_bits(64, 5) == 192 and pattern_bits(64, 1) == 0
+    assert delta_bits(np.zeros(8, dtype=bool)) == 0
+
+
+MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: place(MAPPED, None, "rows"),
+            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, array.",
+        ),
+        (
+            lambda: place(MAPPED, None, "row", "layers"),
+            "conv: pack 'layers': unknown pack. Did you mean 'layer'? Known: tile, layer.",
+        ),
+        (
+            lambda: place(MAPPED, None, "row", "tile", "bits"),
+            f"conv: index format 'bits': unknown index format. Did you mean 'bitmap'? Known: {', '.join(INDEX_FORMATS)}.",
+        ),
+        (
+            lambda: place(MAPPED, None, "array", "layer"),
+            "conv: pack 'layer' with skip 'array': only kept rows can refill arrays. Use skip 'row', or pack 'tile'.",
+        ),
+        (
+            lambda: place(MAPPED, np.ones((64, 64, 1, 1), dtype=np.int64)),
+            "conv: weight of shape (64, 64, 1, 1): the layer needs (64, 64, 3, 3).",
+        ),
+        (
+            lambda: keep_weight(CONV, "00011111"),
+            "conv: keep pattern '00011111': a 3x3 kernel needs 9 characters, each 0 or 1. "
+            "Write the kernel positions row by row, 1 for a weight that stays.",
+        ),
+        (
+            lambda: keep_weight(CONV, "00011111x"),
+            "conv: keep pattern '00011111x': a 3x3 kernel needs 9 characters, each 0 or 1. "
+            "Write the kernel positions row by row, 1 for a weight that stays.",
+        ),
+        (
+            lambda: index_bits("huffman", KEPT),
+            "index format 'huffman': unknown index format. Known: bitmap, list, delta4, delta5.",
+        ),
+    ],
+)
+def test_what_cannot_be_skipped_says_why(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(MappingError) as caught:
+        call()
+    assert str(caught.value) == message
