@@ -18,7 +18,9 @@ class Placement:
         skip: granularity, ``none``, ``row`` or ``array``.
         pack: ``tile`` (every tile keeps its own array) or ``layer`` (kept rows refill arrays).
         tiles: the arrays in use, each with its driven rows, in the mapping's order; the tiles with the
-            same block and column tile still add up to that column tile's outputs.
+            same block and column tile still add up to that column tile's outputs. Unlike in the dense layout, tiles
+            with the same block and row tile may drive different rows; those that drive the same share their `Rows`
+            where the arrays are packed per tile.
         rows_mapped: rows over the dense tiles.
         rows_skipped: rows of those that are not driven.
         index_bits: storage that tells which rows are kept (`hardware.md` 3.7); 0 when nothing is skipped.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pimsim.errors import MappingError
-from pimsim.mapping.index_cost import INDEX_FORMATS, delta_bits, index_bits, pattern_bits
+from pimsim.mapping.index_cost import delta_bits, index_bits, pattern_bits
 from pimsim.mapping.layout import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import keep_weight, place
@@ -123,7 +123,8 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
         ),
         (
             lambda: place(MAPPED, None, "row", "tile", "bits"),
-            f"conv: index format 'bits': unknown index format. Did you mean 'bitmap'? Known: {', '.join(INDEX_FORMATS)}.",
+            "conv: index format 'bits': unknown index format. "
+            "Did you mean 'bitmap'? Known: bitmap, list, delta4, delta5.",
         ),
         (
             lambda: place(MAPPED, None, "array", "layer"),
