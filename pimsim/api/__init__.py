@@ -1,0 +1,135 @@
+"""The door for Python: `simulate`, `map`, `validate`, `presets` and `prune`.
+
+Nothing heavy is imported before it is needed: mapping, validation and presets run without PyTorch and pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pimsim.api.mapping import MapResult
+
+if TYPE_CHECKING:
+    from pimsim.api.result import Result
+    from pimsim.pruning.prune import PruneResult
+    from pimsim.workload import Workload
+
+__all__ = ["MapResult", "Result", "map", "preset_text", "presets", "prune", "simulate", "validate"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Result":
+        from pimsim.api.result import Result
+
+        return Result
+    raise AttributeError(f"module 'pimsim.api' has no attribute '{name}'")
+
+
+def simulate(
+    workload: Workload | str | Path | None = None,
+    *,
+    check: bool = True,
+    progress: bool = False,
+    module: Callable[[], Any] | None = None,
+    **options: Any,
+) -> Result:
+    """A network mapped, simulated on a chip and compared with its integer reference.
+
+    Args:
+        workload: a `Workload`, the path of a workload file, or None to give everything by keyword.
+        check: also run the functional check; False leaves time, energy and area.
+        progress: progress bars on standard error.
+        module: an ``nn.Module`` or a callable that builds one, instead of ``network="file.py:callable"``.
+        options: keys of `pimsim.workload.Workload`; they win over the file.
+
+    Returns:
+        Tables as DataFrames (``layers``, ``components``), the totals, the check; ``save(folder)`` stores it.
+
+    Raises:
+        PimsimError: anything wrong with what was given; nothing is written.
+
+    Example:
+        >>> result = pimsim.simulate("workloads/digits.yaml", mapping="vw-sdk")  # doctest: +SKIP
+    """
+    from pimsim.api.running import run
+
+    return run(workload, options, check=check, progress=progress, module=module)
+
+
+def map(  # the command's name; nothing below uses the builtin
+    layer: str | None = None,
+    *,
+    shapes: str | Path | None = None,
+    array: str | None = None,
+    columns_per_weight: int = 1,
+    hardware: str | None = None,
+    weight_bits: int = 8,
+    mapping: str = "im2col",
+    options: Mapping[str, Any] | None = None,
+    keep: str | None = None,
+    skip: str | None = None,
+    pack: str = "tile",
+    convention: str = "same",
+) -> MapResult:
+    """How layers lie on arrays, in computing cycles, tiles and skipped rows; no weights and no PyTorch needed.
+
+    Args:
+        layer: ``k=3x3,ic=64,oc=128,in=28x28,stride=1,pad=0,dilation=1,groups=1``; or ``shapes``.
+        shapes: a YAML table of layers.
+        array: ``ROWSxCOLUMNS``, with ``columns_per_weight``; 512x512 when neither it nor ``hardware`` is given.
+        columns_per_weight: physical columns that one weight takes.
+        hardware: preset or hardware file that gives the array and the encoding of ``weight_bits`` instead.
+        weight_bits: bits of a weight, with ``hardware``.
+        mapping, options: a registered mapper and its options.
+        keep: kernel positions that every channel keeps, row-major ``0`` and ``1``.
+        skip: ``none``, ``row`` or ``array``; None means ``row`` with ``keep`` and ``none`` without.
+        pack: ``tile`` or ``layer``.
+        convention: ``same`` (the layer's own padding, stride, dilation) or ``valid`` (as published).
+
+    Raises:
+        PimsimError: a shape, array or name that cannot be used.
+    """
+    from pimsim.api.mapping import chosen_array, layers_of, map_layers
+
+    target = chosen_array(array, columns_per_weight, hardware, weight_bits)
+    return map_layers(
+        layers_of(layer, shapes), target, mapping, options, keep=keep, skip=skip, pack=pack, convention=convention
+    )
+
+
+def validate(path: str | Path) -> str:
+    """The kind of a checked file: ``hardware``, ``workload`` or ``shapes``.
+
+    Raises:
+        PimsimError: what is wrong with it, with file and line.
+    """
+    from pimsim.api.validation import validate_file
+
+    return validate_file(Path(path))
+
+
+def presets() -> dict[str, str]:
+    """The hardware presets: name to the line that describes it."""
+    from pimsim.hardware.presets import presets as found
+
+    return {preset.name: preset.description for preset in found()}
+
+
+def preset_text(name: str) -> str:
+    """The YAML of a preset, with its sources. Raises `ConfigError` for an unknown name."""
+    from pimsim.errors import ConfigError, nearest
+    from pimsim.hardware.presets import preset_names, preset_path
+
+    path = preset_path(name)
+    if path is None:
+        raise ConfigError(f"preset '{name}'", "unknown preset", None, nearest(name, preset_names()))
+    return path.read_text(encoding="utf-8")
+
+
+def prune(network: str, data: str | Path, out: str | Path, **options: Any) -> PruneResult:
+    """Train a network for the crossbar and write its checkpoint; see `pimsim.pruning.prune.prune`."""
+    from pimsim.pruning.prune import prune as train_and_write
+
+    return train_and_write(network, data, out, **options)

@@ -1,0 +1,175 @@
+"""Mapping alone: layers laid out on arrays and what skipping leaves of them; needs neither PyTorch nor pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Options
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pimsim.errors import ConfigError
+from pimsim.hardware.records import Chip
+from pimsim.mapping.convention import with_convention
+from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.placement import Placement
+from pimsim.mapping.registry import map_layer
+from pimsim.mapping.skipping import keep_weight, place
+from pimsim.mapping.summary import summary
+from pimsim.network.layers import Geometry
+from pimsim.network.shapes import load_shapes, parse_layer
+
+#: Columns of the printed table: heading and key of the summary.
+_COLUMNS = (
+    ("layer", "name"),
+    ("window", "window"),
+    ("ICt", "ic_tile"),
+    ("OCt", "oc_tile"),
+    ("windows", "windows"),
+    ("tiles", "tiles"),
+    ("cycles", "cycles"),
+    ("rows", "rows_mapped"),
+    ("skipped", "rows_skipped"),
+    ("cells used", "cell_utilisation"),
+)
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """Placements of one or more layers; ``to_json`` is the machine-readable form, ``str`` the table."""
+
+    placements: tuple[Placement, ...]
+
+    @property
+    def total(self) -> dict[str, int | float]:
+        """Sums over the layers: cycles, windows, arrays, rows mapped and skipped, and the skip ratio."""
+        rows = sum(placement.rows_mapped for placement in self.placements)
+        skipped = sum(placement.rows_skipped for placement in self.placements)
+        return {
+            "cycles": sum(placement.cycles for placement in self.placements),
+            "windows": sum(placement.mapping.windows for placement in self.placements),
+            "arrays": sum(len(placement.tiles) for placement in self.placements),
+            "rows_mapped": rows,
+            "rows_skipped": skipped,
+            "skip_ratio": skipped / rows,
+        }
+
+    def layers(self) -> list[dict[str, Any]]:
+        """One summary for each layer, in order, with its name."""
+        return [{"name": p.mapping.geometry.name, **summary(p.mapping, p)} for p in self.placements]
+
+    def to_json(self) -> dict[str, Any]:
+        """All layers and their total."""
+        return {"layers": self.layers(), "total": self.total}
+
+    def __str__(self) -> str:
+        rows = [[heading for heading, _ in _COLUMNS]]
+        rows += [[_cell(layer, key) for _, key in _COLUMNS] for layer in self.layers()]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+        lines = ["  ".join(cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row))
+                 for row in rows]  # fmt: skip
+        total = self.total
+        lines.append(
+            f"total: {total['cycles']:,} computing cycles, {total['arrays']:,} arrays, "
+            f"{total['rows_skipped']:,} of {total['rows_mapped']:,} rows skipped"
+        )
+        return "\n".join(lines)
+
+
+def map_layers(
+    layers: Sequence[Geometry],
+    array: ArrayShape,
+    mapping: str,
+    options: Options[str, Any] | None = None,
+    *,
+    keep: str | None = None,
+    skip: str | None = None,
+    pack: str = "tile",
+    convention: str = "same",
+) -> MapResult:
+    """The layers laid out and placed.
+
+    A keep pattern applies to the layers whose kernel has as many positions; the others stay dense.
+
+    Args:
+        layers: shapes.
+        array: the array, with the columns that one weight takes.
+        mapping: name of a mapper; ``options`` are its fields.
+        keep: kernel positions that every channel keeps, row-major; None keeps all.
+        skip: granularity; None means ``row`` with a keep pattern and ``none`` without.
+        pack: ``tile`` or ``layer``.
+        convention: ``same`` or ``valid``.
+
+    Raises:
+        MappingError: an unknown name, or a layer that cannot be mapped as asked.
+    """
+    granularity = skip or ("none" if keep is None else "row")
+    _check_keep(layers, keep)
+    return MapResult(tuple(
+        _place_one(with_convention(layer, convention), array, mapping, dict(options or {}), keep, granularity, pack)
+        for layer in layers
+    ))  # fmt: skip
+
+
+def layers_of(layer: str | None, shapes: str | Path | None) -> tuple[Geometry, ...]:
+    """The shapes of one layer text or of a shape table; exactly one of them is given. Raises `ConfigError`."""
+    if (layer is None) == (shapes is None):
+        given = "both a layer and a shape table" if layer else "neither a layer nor a shape table"
+        fix = "Give --layer k=3x3,ic=64,oc=128,in=28x28 or --shapes FILE.yaml"
+        raise ConfigError(given, "one of them is needed", None, fix)
+    if layer is not None:
+        return (parse_layer(layer, "--layer"),)
+    assert shapes is not None
+    return tuple(entry.geometry for entry in load_shapes(shapes).layers)
+
+
+def parse_array(text: str, columns_per_weight: int, where: str = "--array") -> ArrayShape:
+    """An array from ``ROWSxCOLUMNS``. Raises `ConfigError` for anything but two positive numbers."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"'{text}'", "an array is ROWSxCOLUMNS", where, "Write it like 512x512")
+    return ArrayShape(int(parts[0]), int(parts[1]), columns_per_weight)
+
+
+def array_of_chip(chip: Chip, weight_bits: int) -> ArrayShape:
+    """The arrays of a chip for weights of ``weight_bits``, encoded over its cells."""
+    from pimsim.hardware.encodings import columns_per_weight
+
+    crossbar = chip.crossbar
+    taken = columns_per_weight(crossbar.encoding, weight_bits, crossbar.cell_bits)
+    return ArrayShape(crossbar.rows, crossbar.columns, taken)
+
+
+def _check_keep(layers: Sequence[Geometry], keep: str | None) -> None:
+    """Refuses a pattern that no layer can have, with the first layer's own message."""
+    if keep is not None and all(len(keep) != layer.kernel[0] * layer.kernel[1] for layer in layers):
+        keep_weight(layers[0], keep)
+
+
+def _place_one(
+    layer: Geometry, array: ArrayShape, method: str, options: dict[str, Any], keep: str | None, skip: str, pack: str
+) -> Placement:
+    fits = keep is not None and len(keep) == layer.kernel[0] * layer.kernel[1]
+    weight = keep_weight(layer, keep) if fits and keep is not None else None
+    return place(map_layer(layer, array, method, **options), weight, skip, pack)
+
+
+def _cell(layer: dict[str, Any], key: str) -> str:
+    """One cell of the printed table."""
+    if key == "tiles":
+        return f"{layer['row_tiles']}x{layer['column_tiles']}"
+    value = layer[key]
+    if key == "window":
+        return f"{value[0]}x{value[1]}"
+    return f"{value:.1%}" if key == "cell_utilisation" else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def chosen_array(array: str | None, columns_per_weight: int, hardware: str | None, weight_bits: int) -> ArrayShape:
+    """The array written out, or that of a chip. Raises `ConfigError` when both are given."""
+    if hardware is None:
+        return parse_array(array or "512x512", columns_per_weight)
+    if array is not None:
+        raise ConfigError("both an array and hardware", "one of them is needed", None, "Leave out --array or --hardware")
+    from pimsim.hardware.loading import load_chip
+
+    return array_of_chip(load_chip(hardware), weight_bits)

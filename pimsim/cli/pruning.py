@@ -1,0 +1,82 @@
+"""``pimsim prune``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pimsim.cli.output import Json, examples, print_json, talk
+
+_EXAMPLES = examples(
+    "pimsim prune --network models/digits_cnn.py:digits_cnn --data digits --out models/mine.safetensors --epochs 30",
+    "pimsim prune --network net.py:net --checkpoint dense.pth --data FOLDER --method pattern --epochs 8 --out p.safetensors",
+    "pimsim prune --network net.py:net --data FOLDER --method pattern --keep 000111111 --layers conv2 --out p.safetensors",
+)
+
+
+def prune_command(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("prune", epilog=_EXAMPLES)(_prune)
+
+
+def _prune(
+    network: Annotated[str, typer.Option(help="The network, FILE.py:CALLABLE.")],
+    data: Annotated[str, typer.Option(help="digits, an ImageFolder root with train/ and test/, or a CIFAR folder.")],
+    out: Annotated[str, typer.Option(help="Checkpoint to write, .safetensors; its card (.md) goes beside it.")],
+    checkpoint: Annotated[str | None, typer.Option(help="Start from these weights instead of from scratch.")] = None,
+    method: Annotated[
+        str, typer.Option(help="none: quantization-aware training only. pattern: one keep pattern for each layer.")
+    ] = "none",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Candidate pattern, 000111111; may be repeated.  [default: the four without a border line]"),
+    ] = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(help="Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as outputs]"),
+    ] = None,
+    weight_quantizer: Annotated[str, typer.Option(help="symmetric or dorefa.")] = "symmetric",
+    weight_bits: Annotated[int, typer.Option(help="Bits of a weight.")] = 4,
+    activation_bits: Annotated[int, typer.Option(help="Bits of an activation.")] = 4,
+    first_last_bits: Annotated[int, typer.Option(help="Bits of the first and the last layer.")] = 8,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
+    float_epochs: Annotated[int, typer.Option(help="Of those, epochs in float before quantization starts.")] = 0,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.1,
+    batch: Annotated[int, typer.Option(help="Images of one step.")] = 128,
+    momentum: Annotated[float, typer.Option(help="Of stochastic gradient descent.")] = 0.9,
+    weight_decay: Annotated[float, typer.Option(help="On weights; biases and batch norms have none.")] = 5e-4,
+    warmup_epochs: Annotated[float, typer.Option(help="Epochs until the peak learning rate.")] = 1.0,
+    label_smoothing: Annotated[float, typer.Option(help="0 to 1.")] = 0.0,
+    crop_padding: Annotated[int, typer.Option(help="Pixels of random shift.")] = 4,
+    flip: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
+    bfloat16: Annotated[bool, typer.Option(help="Float epochs in bfloat16, faster on some processors.")] = False,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    normalize: Annotated[str | None, typer.Option(help="Means and deviations, M,M,M/S,S,S.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only this many images.")] = None,
+    data_name: Annotated[str | None, typer.Option(help="What the card calls the data.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network for the crossbar, quantized and pruned, and write its checkpoint and card.
+
+    A run that was killed goes on from its last whole epoch when the same command is given again.
+    """
+    from pimsim import api
+    from pimsim.workload import parse_normalization
+
+    result = api.prune(
+        network, data, out, checkpoint=checkpoint, method=method, keep=tuple(keep or ()), layers=tuple(layers or ()),
+        weight_quantizer=weight_quantizer, weight_bits=weight_bits, activation_bits=activation_bits,
+        first_last_bits=first_last_bits, epochs=epochs, float_epochs=float_epochs, lr=lr, batch=batch,
+        momentum=momentum, weight_decay=weight_decay, warmup_epochs=warmup_epochs, label_smoothing=label_smoothing,
+        crop_padding=crop_padding, flip=flip, bfloat16=bfloat16, seed=seed,
+        normalize=None if normalize is None else parse_normalization(normalize), image_size=image_size, limit=limit,
+        data_name=data_name,
+    )  # fmt: skip
+    if as_json:
+        print_json(result.to_dict())
+        return
+    typer.echo(result.plan.picture())
+    typer.echo(f"top-1 quantized {result.quantized_accuracy:.2%} on {result.test_images:,} test images")
+    talk(f"checkpoint {result.checkpoint}, card {result.card}")

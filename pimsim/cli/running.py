@@ -1,0 +1,113 @@
+"""``pimsim run``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pimsim.cli.output import Json, examples, print_json, read_settings, talk
+
+if TYPE_CHECKING:
+    from pimsim.api.result import Result
+
+#: The outputs differ from the reference although no conversion loses anything.
+OUTPUTS_DIFFER = 3
+
+_EXAMPLES = examples(
+    "pimsim run workloads/demo.yaml",
+    "pimsim run workloads/digits.yaml --mapping vw-sdk --skip row --results results/mine",
+    "pimsim run --network net.py:net --checkpoint net.pth --data FOLDER --hardware isaac-like-8b --images 64 --json",
+    "pimsim run workloads/digits.yaml --set tile.macro.adc.bits=6",
+    "pimsim run --shapes workloads/shapes/vgg8.yaml --hardware isaac-like-8b",
+)
+
+
+def run_command(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("run", epilog=_EXAMPLES)(_run)
+
+
+def _run(
+    workload: Annotated[str | None, typer.Argument(help="Workload file; options below win over it.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run and of its result folder.")] = None,
+    network: Annotated[str | None, typer.Option(help="The network, FILE.py:CALLABLE.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Its weights: .pt, .pth, .th or .safetensors.")] = None,
+    shapes: Annotated[str | None, typer.Option(help="A table of layer shapes instead of a network: timing only.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="ImageFolder root, CIFAR folder or digits.  [default: seeded inputs of --input-shape]"),
+    ] = None,
+    normalize: Annotated[str | None, typer.Option(help="Means and deviations of training, M,M,M/S,S,S.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
+    input_shape: Annotated[str | None, typer.Option(help="Channels, height, width: C,H,W.")] = None,
+    weight_bits: Annotated[int | None, typer.Option(help="Weight bits.  [default: the checkpoint's, or 8]")] = None,
+    activation_bits: Annotated[int | None, typer.Option(help="Activation bits.  [default: the checkpoint's, or 8]")] = None,
+    quantizer: Annotated[str | None, typer.Option(help="symmetric or dorefa.  [default: the checkpoint's]")] = None,
+    hardware: Annotated[str | None, typer.Option(help="Preset or hardware file.  [default: isaac-like]")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the hardware, PATH=VALUE; may be repeated.")
+    ] = None,
+    mapping: Annotated[str | None, typer.Option(help="im2col, sdk or vw-sdk.  [default: im2col]")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
+    convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
+    skip: Annotated[str | None, typer.Option(help="Zero weights left out: none, row or array.  [default: none]")] = None,
+    pack: Annotated[str | None, typer.Option(help="Kept rows stay in their tile, or refill a layer's arrays.")] = None,
+    arrays: Annotated[int | None, typer.Option(help="Arrays available to a layer at a time.  [default: the chip]")] = None,
+    replication: Annotated[int | None, typer.Option(help="Copies of every layer.  [default: 1]")] = None,
+    discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed or serial.")] = None,
+    images: Annotated[int | None, typer.Option(help="Images to check.  [default: 8, or 256 with --data]")] = None,
+    crossbar_images: Annotated[
+        int | None, typer.Option(help="Of those, images that go through the arrays.  [default: all]")
+    ] = None,
+    calibration_images: Annotated[int | None, typer.Option(help="Images that set activation scales.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the seeded inputs.  [default: 0]")] = None,
+    results: Annotated[str | None, typer.Option(help="Result folder.  [default: results/NAME]")] = None,
+    trace: Annotated[
+        str | None, typer.Option(help="What the trace keeps: layer=NAME,windows=0:64, or none.  [default: a few windows]")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Compare every output with the reference.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Import, map, simulate and check a network; write the results and print the summary.
+
+    Give a workload file, or the same by options. The result folder holds tables, figures and a trace for
+    https://ui.perfetto.dev; it appears only when it is complete.
+    """
+    given = {key: value for key, value in locals().items() if key in _WORKLOAD_OPTIONS}
+    result = _simulate(workload, given, settings or [], option or [], check)
+    folder = result.save(result.workload.result_folder)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        typer.echo(str(result))
+    _report(result, folder)
+
+
+_WORKLOAD_OPTIONS = frozenset(
+    {
+        "name", "network", "checkpoint", "shapes", "data", "normalize", "image_size", "input_shape", "weight_bits",
+        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "arrays", "replication",
+        "discipline", "images", "crossbar_images", "calibration_images", "seed", "results", "trace",
+    }
+)  # fmt: skip
+
+
+def _simulate(
+    workload: str | None, given: dict[str, Any], settings: list[str], options: list[str], check: bool
+) -> Result:
+    from pimsim import api
+
+    given["set"] = read_settings(settings, "--set") or None
+    given["mapping_options"] = read_settings(options, "--option") or None
+    return api.simulate(workload, check=check, store=True, progress=True, **given)
+
+
+def _report(result: Result, folder: Any) -> None:
+    """Where everything is; exit code 3 when the witness disagrees."""
+    for line in (*result.notes, *result.places(folder)):
+        talk(line)
+    if result.is_wrong:
+        talk("pimsim: outputs differ although the ADC is lossless: please report this")
+        sys.exit(OUTPUTS_DIFFER)
