@@ -59,24 +59,39 @@ def check_input_shape(shape: tuple[int, ...]) -> ImageShape:
     return shape[0], shape[1], shape[2]
 
 
-def export_network(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedGraph:
+def export_network(module: nn.Module, input_shape: ImageShape, batched: bool = True) -> ExportedGraph:
     """The graph of ``module`` in evaluation mode for images of ``input_shape`` (C, H, W).
 
+    With ``batched`` it takes any number of images if the network allows it, otherwise exactly one.
+
     Raises:
-        NetworkError: the network fails on such images, or torch.export cannot trace it.
+        NetworkError: torch.export cannot trace the network.
     """
-    shape = check_input_shape(input_shape)
     with torch.no_grad(), _traceable(module):
-        _check_forward(module, torch.zeros(1, *shape))
-        program = _export(module, torch.zeros(TRACED_IMAGES, *shape), dynamic=True)
-        if isinstance(program, Exception) or not _has_dynamic_batch(program):
-            program = _export(module, torch.zeros(1, *shape), dynamic=False)
-            batched = False
-        else:
-            batched = True
+        if batched:
+            program = _export(module, torch.zeros(TRACED_IMAGES, *input_shape), dynamic=True)
+            if not isinstance(program, Exception) and _has_dynamic_batch(program):
+                return _flatten(program, True)
+        program = _export(module, torch.zeros(1, *input_shape), dynamic=False)
     if isinstance(program, Exception):
         raise _not_exportable(module, program)
-    return _flatten(program, batched)
+    return _flatten(program, False)
+
+
+def check_forward(module: nn.Module, input_shape: ImageShape) -> None:
+    """Raises `NetworkError` where ``module`` cannot take an image of ``input_shape`` (C, H, W)."""
+    try:
+        with torch.no_grad():
+            module.eval()(torch.zeros(1, *input_shape))
+    except Exception as error:
+        shape = ",".join(map(str, input_shape))
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise NetworkError(
+            f"input shape {shape}",
+            f"the network cannot take it ({reason[0].rstrip('.')})",
+            type(module).__name__,
+            "Give the shape (C,H,W) of the images that the network was written for",
+        ) from error
 
 
 @contextmanager
@@ -91,20 +106,6 @@ def _traceable(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-def _check_forward(module: nn.Module, images: Tensor) -> None:
-    try:
-        module(images)
-    except Exception as error:
-        shape = ",".join(map(str, images.shape[1:]))
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise NetworkError(
-            f"input shape {shape}",
-            f"the network cannot take it ({reason[0].rstrip('.')})",
-            type(module).__name__,
-            "Give the shape (C,H,W) of the images that the network was written for",
-        ) from error
 
 
 def _export(module: nn.Module, images: Tensor, dynamic: bool) -> torch.export.ExportedProgram | Exception:

@@ -26,7 +26,7 @@ from pimsim.network.calibration import (
     read_records,
 )
 from pimsim.network.checkpoints import load_checkpoint
-from pimsim.network.exporting import TRACED_IMAGES, check_input_shape, export_network
+from pimsim.network.exporting import TRACED_IMAGES, check_forward, check_input_shape, export_network
 from pimsim.network.folding import CrossbarOp, fold
 from pimsim.network.layers import Layer, Network, Precision
 from pimsim.network.modules import ModuleSource, load_module
@@ -93,14 +93,18 @@ def import_float(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Progr
         NetworkError: the module cannot run on such images or be traced, or gives other values when traced.
     """
     shape = check_input_shape(input_shape)
-    exported = export_network(module, shape)
-    program = Program(fold(exported), shape, exported.batched)
-    if not program.crossbar_steps:
-        raise NetworkError(
-            f"network {type(module).__name__} without convolution or linear layers",
-            "a network needs at least one layer that can be mapped on arrays",
-        )
-    return _checked(module, program, exported.notes)
+    images, expected = _witness(module, shape)
+    for batched in (True, False):
+        exported = export_network(module, shape, batched)
+        program = Program(fold(exported), shape, exported.batched)
+        if _agrees(program, images, expected):
+            return _with_layers(module, program), exported.notes
+    raise NetworkError(
+        f"network {type(module).__name__} whose traced operations give other values than the module",
+        "a network must give the same output for the same image",
+        None,
+        "Remove random operations that stay active in evaluation mode",
+    )
 
 
 def quantize(program: Program, records: Records, name: str, notes: tuple[str, ...] = ()) -> Network:
@@ -160,28 +164,28 @@ def _post_training(request: QuantizationRequest, recorded: Records, images: int)
     )
 
 
-def _checked(module: nn.Module, program: Program, notes: tuple[str, ...]) -> tuple[Program, tuple[str, ...]]:
-    """The program, image by image where the batch one gives other values than the module."""
-    images = torch.randn(TRACED_IMAGES, *program.input_shape, generator=torch.Generator().manual_seed(0))
+def _witness(module: nn.Module, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Seeded images and what the module itself gives for each of them."""
+    check_forward(module, shape)
+    # Not the number that is traced: a loop over the batch is unrolled for exactly that number.
+    images = torch.randn(TRACED_IMAGES + 1, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = torch.cat([_first_output(module(image)) for image in torch.split(images, 1)])
-    if _agrees(program, images, expected):
-        return program, notes
-    single = replace(program, batched=False)
-    if _agrees(single, images, expected):
-        return single, (*notes, "the network mixes the images of a batch: they are run one by one")
+        return images, torch.cat([_first_output(module.eval()(image)) for image in torch.split(images, 1)])
+
+
+def _with_layers(module: nn.Module, program: Program) -> Program:
+    if program.crossbar_steps:
+        return program
     raise NetworkError(
-        f"network {type(module).__name__} whose traced operations give other values than the module",
-        "a network must give the same output for the same image",
-        None,
-        "Remove random operations that stay active in evaluation mode",
+        f"network {type(module).__name__} without convolution or linear layers",
+        "a network needs at least one layer that can be mapped on arrays",
     )
 
 
 def _agrees(program: Program, images: Tensor, expected: Tensor) -> bool:
     try:
         outputs = program.run_float(images)
-    except RuntimeError:  # shapes that were fixed while tracing
+    except (RuntimeError, IndexError, ValueError):  # shapes that were fixed while tracing
         return False
     close = outputs.shape == expected.shape
     return close and torch.allclose(outputs, expected, _RELATIVE, _ABSOLUTE * max(float(expected.abs().max()), 1.0))

@@ -121,7 +121,8 @@ def _is_no_op(kind: str, result: Any, step: Step, values: Mapping[str, Any]) -> 
     source = values.get(step.args[0].name) if step.args and isinstance(step.args[0], Value) else None
     if kind != "reshape" or not isinstance(source, Tensor) or not isinstance(result, Tensor):
         return False
-    return source.shape == result.shape and source.stride() == result.stride() and source.data_ptr() == result.data_ptr()
+    layouts = ((value.shape, value.stride(), value.data_ptr()) for value in (source, result))
+    return next(layouts) == next(layouts)
 
 
 def _elements(value: Any) -> int:
