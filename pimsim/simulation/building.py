@@ -43,8 +43,8 @@ def phases(work: LayerWork) -> tuple[tuple[Phase, int], ...]:
 def build_plan(work: LayerWork, chip: Chip) -> LayerPlan:
     """The plan of one layer; see `pimsim.simulation.plan` for what its fields mean.
 
-    Stage order (and so the order of ties): for every hardware tile in use eDRAM read and bus, then its array
-    groups (array, ADC, shift-add), then merge, activation, digital operations, router and eDRAM write.
+    Stages in order: for every hardware tile in use eDRAM read and bus, then its array groups (array, ADC,
+    shift-add), then merge, activation, digital operations, router and eDRAM write.
     """
     builder = _Builder(work, chip, phases(work))
     builder.build()
@@ -146,8 +146,8 @@ class _Builder:
                     slot = positions.setdefault((array.macro, array.array), [None] * len(self.phases))
                     slot[number] = array
         converters: dict[tuple[int, int], list[Works]] = defaultdict(list)
-        for (macro, array), works in sorted(positions.items()):
-            converters[macro, array // self.chip.macro.adc.arrays].append(tuple(works))
+        for (macro, place), works in sorted(positions.items()):
+            converters[macro, place // self.chip.macro.adc.arrays].append(tuple(works))
         lockstep: dict[tuple[object, ...], list[list[Works]]] = defaultdict(list)
         for members in converters.values():
             key = tuple(tuple(w and self._activation(w).service_key for w in works) for works in members)

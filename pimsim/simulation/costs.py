@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pimsim.hardware.records import Chip
+from pimsim.hardware.records import Buffer, Chip, Unit
 
 UPDATE_BYTES = 2  # one accumulation touches 16 bits of the output register (ISAAC, `hardware.md` 1.1)
 
@@ -57,8 +57,8 @@ def inventory(chip: Chip, tiles: int) -> tuple[Item, ...]:
     )
 
 
-def _rest(unit: object) -> tuple[float, float]:
-    return unit.static_power_w, unit.area_m2  # type: ignore[attr-defined,no-any-return]
+def _rest(unit: Unit | Buffer) -> tuple[float, float]:
+    return unit.static_power_w, unit.area_m2
 
 
 def dynamic_energy_j(counts: Mapping[str, int], chip: Chip) -> dict[str, float]:

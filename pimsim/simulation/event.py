@@ -1,24 +1,28 @@
 """The event engine: plays a plan with SimPy, one process per stage. The engine of record.
 
 Order of simultaneous events: everything that happens at one instant happens before any arbiter grants at that
-instant; an arbiter then grants by (request time, stage index). Times do not depend on any other order.
+instant; an arbiter then grants by (request time, stage order, unit index), where the stage nearest the output
+comes first (`STAGE_ORDER`). Times do not depend on any other order.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import simpy
-from simpy.events import Event, Timeout
+from simpy.events import NORMAL, Event
 
 from pimsim.errors import SimulationError
-from pimsim.simulation.plan import Jobs, LayerPlan, Slots, Stage
+from pimsim.simulation.plan import STAGE_ORDER, Jobs, LayerPlan, Slots, Stage
 from pimsim.simulation.results import STALL_CAUSES, Span
 
 Probe = Callable[[Span], None]
-_LATE = 2  # SimPy priority after URGENT (0) and NORMAL (1): arbiters decide when an instant is complete
+#: SimPy priorities: woken stages (NORMAL) first, then services that end, downstream stages first, so that a freed
+#: slot is seen at once; arbiters last, when the instant is complete.
+_SERVICE = NORMAL + 1
+_ARBITER = _SERVICE + len(STAGE_ORDER)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,25 @@ class Played:
     window_done_fs: tuple[int, ...]
     jobs: tuple[tuple[int, ...], ...]
     stall_fs: dict[str, int]
+
+
+class _Environment(simpy.Environment):
+    """SimPy's environment with integer time."""
+
+    @property
+    def now(self) -> int:
+        """The current time in femtoseconds; delays are integers, so it stays one."""
+        return self._now  # type: ignore[return-value]
+
+
+class _Moment(Event):
+    """An event that happens after a delay; SimPy's `Timeout` with a priority."""
+
+    def __init__(self, env: _Environment, delay: int, priority: int) -> None:
+        self.env = env
+        self.callbacks = []
+        self._value, self._ok, self._defused = None, True, False
+        env.schedule(self, priority, delay)  # type: ignore[arg-type]
 
 
 class _Slots:
@@ -55,16 +78,16 @@ class _Slots:
 
 
 class _Arbiter:
-    """A resource that several stages use: first come, first served, ties by stage index."""
+    """A resource that several stages use: first come, first served, ties by stage order, then unit."""
 
-    def __init__(self, env: simpy.Environment) -> None:
+    def __init__(self, env: _Environment) -> None:
         self.env = env
-        self.requests: list[tuple[int, int, _Player]] = []
+        self.requests: list[tuple[int, int, int, _Player]] = []
         self.busy = False
         self.deciding = False
 
     def request(self, player: _Player) -> None:
-        self.requests.append((self.env.now, player.index, player))
+        self.requests.append((self.env.now, player.rank, player.index, player))
         self._decide_later()
 
     def release(self) -> None:
@@ -74,18 +97,16 @@ class _Arbiter:
     def _decide_later(self) -> None:
         if self.requests and not (self.busy or self.deciding):
             self.deciding = True
-            event = Event(self.env)
-            event._ok, event._value = True, None
-            assert event.callbacks is not None
-            event.callbacks.append(self._decide)
-            self.env.schedule(event, priority=_LATE)  # type: ignore[arg-type]
+            moment = _Moment(self.env, 0, _ARBITER)
+            assert moment.callbacks is not None
+            moment.callbacks.append(self._decide)
 
     def _decide(self, _: Event) -> None:
         self.deciding = False
         request = min(self.requests)
         self.requests.remove(request)
         self.busy = True
-        request[2].wake()
+        request[-1].wake()
 
 
 class _Player:
@@ -94,15 +115,18 @@ class _Player:
     def __init__(self, engine: _Engine, index: int, stage: Stage) -> None:
         self.engine, self.env = engine, engine.env
         self.index, self.stage = index, stage
-        self.is_array = stage.name == "array"
-        self.jobs_done = self.windows_done = self.last_done = 0
-        self.phase_jobs = [0] * len(stage.jobs)
+        self.rank = STAGE_ORDER.index(stage.name)
+        self.last_done = 0
+        self.jobs_done = [0] * len(stage.jobs)
+        self.steps_at: deque[int] = deque()  # when finished steps are done, for the one stage that follows step by step
+        self.window_at: list[int] = []  # when each finished window is done
         self.spans: list[tuple[int, int]] = []
-        self.hungry: Event | None = None
         self.blocked: Event | None = None
+        self.hungry: Event | None = None
+        self.hungry_for: _Player | None = None
         self.by_window: list[_Player] = []
-        self.by_step: list[_Player] = []
-        self.consumers: list[_Player] = []
+        self.by_step: _Player | None = None
+        self.followers: list[_Player] = []
         self.take: dict[tuple[str, bool], list[_Slots]] = {}
         self.give: dict[tuple[str, bool], list[tuple[_Slots, int]]] = {}
 
@@ -112,38 +136,39 @@ class _Player:
         if event is not None:
             event.succeed()
 
-    def feed(self) -> None:
-        """Go on after an input stage finished a job."""
-        event, self.hungry = self.hungry, None
-        if event is not None:
-            event.succeed()
-
     def play(self) -> Generator[Event, object, None]:
         """Every job of every window, phase after phase (`pimsim.simulation.plan` states the rules)."""
-        window = base = 0
+        window = 0
         for number, phase in enumerate(self.engine.plan.phases):
             jobs = self.stage.jobs[number]
             for _ in range(phase.windows):
                 for source in self.by_window:
-                    while source.windows_done <= window:
-                        yield from self._starved(source, window)
-                yield from self._window(jobs, number, window, base)
-                window += 1
-                base += jobs.steps
-
-    def _window(self, jobs: Jobs, phase: int, window: int, base: int) -> Generator[Event, object, None]:
-        env, by_step = self.env, self.by_step
-        take_start, take_end = self.take.get(("start", False)), self.take.get(("end", False))
-        arbiter = self.engine.arbiters.get(self.stage.resource)
-        occupancy, varying, last = jobs.occupancy_fs[0], len(jobs.occupancy_fs) > 1, jobs.steps - 1
-        for step in range(jobs.steps):
-            for source in by_step:
-                while source.jobs_done <= base + step:
-                    yield from self._starved(source, window)
-            if step == 0:
+                    if len(source.window_at) <= window or source.window_at[window] > self.env.now:
+                        yield from self._await_window(source, window)
                 for slots in self.take.get(("start", True), ()):
-                    yield from self._acquire(slots)
-            for slots in take_start or ():
+                    if slots.free:
+                        slots.free -= 1
+                    else:
+                        yield from self._acquire(slots)
+                yield from self._window(jobs, number, window)
+                window += 1
+
+    def _window(self, jobs: Jobs, phase: int, window: int) -> Generator[Event, object, None]:
+        """The jobs of one window. The hot loop of the engine: everything that does not change stands outside."""
+        env, source, last, priority = self.env, self.by_step, jobs.steps - 1, _SERVICE + self.rank
+        take_start, take_end = self.take.get(("start", False), ()), self.take.get(("end", False), ())
+        take_last = self.take.get(("end", True), ())
+        give_start, give_leave = self.give.get(("start", False), ()), self.give.get(("leave", False), ())
+        arbiter = self.engine.arbiters.get(self.stage.resource)
+        varying, occupancy, latency = len(jobs.occupancy_fs) > 1, jobs.occupancy_fs[0], jobs.latency_fs[0]
+        for step in range(jobs.steps):
+            if source is not None:
+                if not source.steps_at:
+                    yield self._hunger(source)
+                ready = source.steps_at.popleft()
+                if ready > env.now:
+                    yield _Moment(env, ready - env.now, NORMAL)
+            for slots in take_start:
                 if slots.free:
                     slots.free -= 1
                 else:
@@ -153,63 +178,81 @@ class _Player:
                 self.blocked = Event(env)
                 yield self.blocked
             start = env.now
-            self._give("start", step == 0)
+            for slots, index in give_start:
+                slots.release(index)
+            if step == 0:
+                for slots, index in self.give.get(("start", True), ()):
+                    slots.release(index)
             if varying:
-                occupancy = jobs.occupancy_fs[step]
+                occupancy, latency = jobs.occupancy_fs[step], jobs.latency_fs[step]
             if occupancy:
-                yield Timeout(env, occupancy)
-            for slots in take_end or ():
+                yield _Moment(env, occupancy, priority)
+            for slots in take_end if step < last else (*take_end, *take_last):
                 if slots.free:
                     slots.free -= 1
                 else:
                     yield from self._acquire(slots)
             if arbiter is not None:
                 arbiter.release()
-            self._give("leave", step == last)
-            self.phase_jobs[phase] += 1
-            self._complete(jobs, phase, window, step, start)
-
-    def _give(self, at: str, edge: bool) -> None:
-        """Give back the tokens that are due at this point; ``edge`` is the first or last job of its window."""
-        for slots, index in self.give.get((at, False), ()):
-            slots.release(index)
-        if edge:
-            for slots, index in self.give.get((at, True), ()):
+            for slots, index in give_leave:
                 slots.release(index)
+            done = max(env.now, start + latency, self.last_done)
+            self.last_done = done
+            if step == last:
+                self._window_leaves(start, done)
+            elif self.followers and self.followers[0].by_step is self:
+                self._step_leaves(done)
+            self._note(jobs, phase, window, step, start, done)
 
-    def _complete(self, jobs: Jobs, phase: int, window: int, step: int, start: int) -> None:
-        """The job is done now, or when its latency has passed."""
-        latency = jobs.latency_fs[step] if len(jobs.latency_fs) > 1 else jobs.latency_fs[0]
-        now = self.env.now
-        done = max(now, start + latency, self.last_done)
-        self.last_done = done
-        if done == now:
-            self._finish(phase, window, step, start)
-        else:
-            event = Timeout(self.env, done - now)
-            assert event.callbacks is not None
-            event.callbacks.append(lambda _: self._finish(phase, window, step, start))
+    def _step_leaves(self, done: int) -> None:
+        self.steps_at.append(done)
+        follower = self.followers[0]
+        if follower.hungry_for is self:
+            follower.sate(done)
 
-    def _finish(self, phase: int, window: int, step: int, start: int) -> None:
-        jobs = self.stage.jobs[phase]
-        last = step == jobs.steps - 1
-        self.jobs_done += 1
-        self.windows_done += last
-        if self.give:
-            self._give("done", last)
-        for consumer in self.consumers:
-            if consumer.hungry is not None:
-                consumer.feed()
-        if last:
-            self.engine.window_done(self, start)
+    def _window_leaves(self, start: int, done: int) -> None:
+        for slots, index in self.give.get(("leave", True), ()):
+            slots.release(index)
+        self.window_at.append(done)
+        self.engine.window_leaves(self, start, done)
+        for follower in self.followers:
+            if follower.by_step is self:
+                self.steps_at.append(done)
+            if follower.hungry_for is self:
+                follower.sate(done)
+
+    def _note(self, jobs: Jobs, phase: int, window: int, step: int, start: int, done: int) -> None:
+        """Count the job, tell the probe, and give back what is due when it is done."""
+        self.jobs_done[phase] += 1
         if self.engine.probe is not None and jobs.units:
-            self.engine.emit(self.stage, jobs, window, step, start)
+            self.engine.emit(self.stage, jobs, window, step, start, done)
+        due = [*self.give.get(("done", False), ())]
+        if step == jobs.steps - 1:
+            due += self.give.get(("done", True), ())
+        if due:
+            moment = _Moment(self.env, done - self.env.now, NORMAL)
+            assert moment.callbacks is not None
+            moment.callbacks.append(lambda _: [slots.release(index) for slots, index in due])
 
-    def _starved(self, source: _Player, window: int) -> Generator[Event, object, None]:
+    def _hunger(self, source: _Player) -> Event:
+        """An event for the next job of an input stage."""
+        self.hungry, self.hungry_for = Event(self.env), source
+        return self.hungry
+
+    def sate(self, done: int) -> None:
+        """The awaited job left its stage and is done at that time: go on then."""
+        event, self.hungry, self.hungry_for = self.hungry, None, None
+        assert event is not None
+        event._ok, event._value = True, None
+        self.env.schedule(event, NORMAL, done - self.env.now)
+
+    def _await_window(self, source: _Player, window: int) -> Generator[Event, object, None]:
         since = self.env.now
-        self.hungry = Event(self.env)
-        yield self.hungry
-        if self.is_array and self.jobs_done and source.windows_done > window:
+        if len(source.window_at) <= window:
+            yield self._hunger(source)
+        if source.window_at[window] > self.env.now:
+            yield _Moment(self.env, source.window_at[window] - self.env.now, NORMAL)
+        if self.stage.name == "array" and window:
             self.engine.starved(source, window, since)
 
     def _acquire(self, slots: _Slots) -> Generator[Event, object, None]:
@@ -220,7 +263,7 @@ class _Player:
             yield self.blocked
             slots.waiting = None
         slots.free -= 1
-        if self.is_array and self.env.now > since:
+        if self.stage.name == "array" and self.env.now > since:
             self.engine.stall(slots.cause, self.env.now - since, self)
 
 
@@ -229,22 +272,23 @@ class _Engine:
 
     def __init__(self, plan: LayerPlan, probe: Probe | None, start_fs: int) -> None:
         self.plan, self.probe, self.start_fs = plan, probe, start_fs
-        self.env = simpy.Environment()
+        self.env = _Environment()
         self.stalls = dict.fromkeys(STALL_CAUSES, 0)
         self.players = [_Player(self, i, stage) for i, stage in enumerate(plan.stages)]
         used = Counter(stage.resource for stage in plan.stages)
         self.arbiters = {resource: _Arbiter(self.env) for resource, users in used.items() if users > 1}
         self.outputs = [self.players[i] for i in plan.outputs]
-        self.left: list[int] = []
         self._connect()
 
     def _connect(self) -> None:
         for player in self.players:
             for index in player.stage.inputs:
                 source = self.players[index]
-                both_stepped = player.stage.stepped and source.stage.stepped
-                (player.by_step if both_stepped else player.by_window).append(source)
-                source.consumers.append(player)
+                if player.stage.stepped and source.stage.stepped:
+                    player.by_step = source
+                else:
+                    player.by_window.append(source)
+                source.followers.append(player)
         for spec in self.plan.slots:
             slots = _Slots(spec)
             self.players[spec.acquire].take.setdefault((spec.acquire_at, spec.per_window), []).append(slots)
@@ -261,27 +305,28 @@ class _Engine:
         for player in self.players:
             self.env.process(player.play())
         self.env.run()
-        if len(self.left) < self.plan.windows:
-            stuck = [f"{p.stage.name}[{p.index}] at window {p.windows_done}" for p in self.players if p.hungry or p.blocked]
+        left = min(len(p.window_at) for p in self.outputs)
+        if left < self.plan.windows:
+            waiting = [p for p in self.players if p.hungry or p.blocked]
+            stuck = ", ".join(f"{p.stage.name}[{p.index}] at window {len(p.window_at)}" for p in waiting)
             raise SimulationError(
-                f"only {len(self.left)} of {self.plan.windows} windows left the layer",
-                f"the plan must not deadlock; waiting: {', '.join(stuck)}",
+                f"only {left} of {self.plan.windows} windows left the layer",
+                f"the plan must not deadlock; waiting: {stuck}",
                 self.plan.name,
                 "Give the buffers between these stages more slots",
             )
-        return Played(tuple(self.left), tuple(tuple(p.phase_jobs) for p in self.players), self.stalls)
+        windows = tuple(map(max, zip(*(p.window_at for p in self.outputs), strict=True)))
+        return Played(windows, tuple(tuple(p.jobs_done) for p in self.players), self.stalls)
 
-    def window_done(self, player: _Player, start: int) -> None:
-        """Note the windows that have left the layer, and when loads were served (for stall causes)."""
-        if player in self.outputs and min(p.windows_done for p in self.outputs) > len(self.left):
-            self.left.append(self.env.now)
+    def window_leaves(self, player: _Player, start: int, done: int) -> None:
+        """Remember when loads were served, for the causes of stalls."""
         if player.stage.name in ("edram_read", "bus"):
-            player.spans.append((start, self.env.now))
+            player.spans.append((start, done))
 
     def stall(self, cause: str, duration: int, player: _Player) -> None:
         """An array waited for a finite buffer."""
         if cause == "adc":
-            converter = next(p for p in player.consumers if p.stage.name == "adc")
+            converter = next(p for p in player.followers if p.stage.name == "adc")
             cause = "output" if converter.blocked is not None and converter.stage.resource not in self.arbiters else cause
         self.stalls[cause] += duration
 
@@ -296,10 +341,10 @@ class _Engine:
             remaining -= served
         self.stalls["input"] += remaining
 
-    def emit(self, stage: Stage, jobs: Jobs, window: int, step: int, start: int) -> None:
-        """Tell the probe of a finished job, in absolute time."""
+    def emit(self, stage: Stage, jobs: Jobs, window: int, step: int, start: int, done: int) -> None:
+        """Tell the probe of a job, in absolute time."""
         assert self.probe is not None
-        begin, end = self.start_fs + start, self.start_fs + int(self.env.now)
+        begin, end = self.start_fs + start, self.start_fs + done
         place = (stage.tile, stage.macro, stage.array)
         index = step if stage.stepped else -1
         self.probe(Span(self.plan.name, stage.name, *place, jobs.units, window, index, begin, end, jobs.rows))

@@ -12,13 +12,18 @@ Nothing here is SimPy. An engine must give every job of every stage exactly thes
 * it is *done* at max(leave, start + latency_fs, done of the previous job).
 
 A resource that several stages use is an arbiter: first come, first served by request time (ready and start slots
-held), ties by stage index, that is by pipeline order and then by unit index. Requests made at the same
-instant are all collected before one is granted.
+held), ties by `STAGE_ORDER` (the stage nearest the output first, so that a full pipeline drains) and then by
+stage index, that is by unit. Requests made at the same instant are all collected before one is granted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+#: Which stage goes first when requests for one resource tie.
+STAGE_ORDER = (
+    "edram_write", "router", "digital", "activation", "merge", "shift_add", "adc", "array", "bus", "edram_read",
+)  # fmt: skip
 
 #: Action counts by component name, for one job.
 Counts = tuple[tuple[str, int], ...]

@@ -88,9 +88,11 @@ def burst_fs(chip: Chip, conversions_each: int) -> tuple[int, int]:
 
 
 def shift_add_fs(chip: Chip, conversions_each: int) -> tuple[int, int]:
-    """Occupancy and latency of the shift-add share of one array for the samples of one step."""
+    """Occupancy and latency of the shift-add share of one array for the samples of one step.
+
+    Samples stream through the unit, so that its own latency hides behind the burst unless it is longer.
+    """
     unit, macro = chip.macro.shift_add, chip.macro
     converters = -(-chip.crossbar.active_columns // macro.adc.columns)
-    samples = conversions_each * converters * -(-macro.arrays // unit.count)
-    latency = unit.latency_fs + (samples - 1) * unit.interval_fs + macro.output_register.latency_fs
-    return samples * unit.interval_fs, max(latency, chip.timing.stage_fs)
+    occupancy = conversions_each * converters * -(-macro.arrays // unit.count) * unit.interval_fs
+    return occupancy, max(occupancy, unit.latency_fs + macro.output_register.latency_fs, chip.timing.stage_fs)
