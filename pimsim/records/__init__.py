@@ -1,0 +1,1 @@
+"""What a run leaves behind: tables, the result folder, traces, figures and the summary."""
