@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -23,7 +23,7 @@ from pimsim.network.layers import Geometry
 
 CHOICES = [*((skip, "tile") for skip in GRANULARITIES), ("row", "layer")]
 METHODS = sorted(MAPPERS)
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -35,11 +35,11 @@ def geometries(draw: st.DrawFn) -> Geometry:
     top, bottom, left, right = padding = draw(st.tuples(*[st.integers(0, 2)] * 4))
     reach = (dilation[0] * (kernel[0] - 1) + 1 - top - bottom, dilation[1] * (kernel[1] - 1) + 1 - left - right)
     inputs = max(1, reach[0]) + draw(st.integers(0, 6)), max(1, reach[1]) + draw(st.integers(0, 6))
-    ic, oc = groups * draw(st.integers(1, 4)), groups * draw(st.integers(1, 4))
+    ic, oc = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
     return Geometry("layer", ic, oc, kernel, inputs, stride, padding, dilation, groups)
 
 
-arrays = st.builds(ArrayShape, st.integers(1, 60), st.integers(2, 40), st.integers(1, 2))
+arrays = st.builds(ArrayShape, st.integers(1, 200), st.integers(2, 120), st.integers(1, 2))
 
 
 def weights(geometry: Geometry, seed: int) -> NDArray[np.int64]:
@@ -180,6 +180,8 @@ def slow_rows_left(mapping: Mapping, weight: NDArray[np.int64]) -> list[list[int
 
 @few
 @given(geometries(), arrays, st.sampled_from(METHODS), st.sampled_from(GROUPS), st.integers(0, 2**32 - 1))
+@example(Geometry("layer", 1, 1, (2, 2), (5, 5), dilation=(2, 2)), ArrayShape(64, 64), "vw-sdk", "serial", 1)
+@example(Geometry("layer", 2, 2, (3, 3), (9, 9), (3, 2), dilation=(2, 3)), ArrayShape(99, 64), "vw-sdk", "serial", 3)
 def test_row_skipping_equals_the_dense_matrix(
     geometry: Geometry, array: ArrayShape, method: str, groups: str, seed: int
 ) -> None:
