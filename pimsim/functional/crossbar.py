@@ -1,0 +1,234 @@
+"""The crossbar model: layers computed as their arrays compute them.
+
+Weights are sliced over cells, inputs drive rows in bit-serial steps, every column sum of every row group
+passes an ADC, and the digital side shifts, adds, corrects the encoding and merges array tiles. Columns that
+no input can overflow are computed as one integer product of the mapped cells (`collapse`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pimsim.errors import QuantizationError, SimulationError, nearest
+from pimsim.functional.collapse import DenseProduct, dense_products, split_columns
+from pimsim.functional.conversion import Conversion, conversion
+from pimsim.functional.engines import SerialEngine, serial_engine
+from pimsim.functional.observations import Observations
+from pimsim.functional.programming import ProgrammedRows, program_tiles
+from pimsim.functional.reference import check_inputs, layer_weight
+from pimsim.hardware.encodings import InputStep, columns_per_weight, input_steps
+from pimsim.hardware.records import Adc, Crossbar, RowDriver
+from pimsim.mapping.placement import Placement
+from pimsim.network.layers import Layer, Precision
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+#: ``auto`` collapses what cannot overflow; ``bit-serial`` never does.
+EXACT = ("auto", "bit-serial")
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """The converters and drivers around an array, and how to compute them.
+
+    Attributes:
+        crossbar: the array.
+        row_driver: gives the bits of an input step.
+        adc: the converter; its bits and overflow count.
+        exact: one of `EXACT`.
+        engine: bit-serial engine, one of `pimsim.functional.engines.ENGINES`.
+
+    Raises:
+        SimulationError: an unknown ``exact`` or ``engine``.
+    """
+
+    crossbar: Crossbar
+    row_driver: RowDriver
+    adc: Adc
+    exact: str = "auto"
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.exact not in EXACT:
+            raise SimulationError(f"exact '{self.exact}'", "unknown way to compute", None, nearest(self.exact, EXACT))
+        serial_engine(self.engine)
+
+    @property
+    def conversion(self) -> Conversion:
+        """The ADC in front of this crossbar's columns."""
+        return conversion(self.crossbar, self.row_driver, self.adc)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossbarLayer:
+    """One layer on its arrays.
+
+    Attributes:
+        layer: with integer weights.
+        placement: the arrays in use.
+        read_out: crossbar, drivers and converters.
+
+    Raises:
+        NetworkError: a layer without weights.
+        SimulationError: a placement made for another layer or another number of columns per weight.
+    """
+
+    layer: Layer
+    placement: Placement
+    read_out: ReadOut
+
+    def __post_init__(self) -> None:
+        layer_weight(self.layer)
+        mapping, crossbar = self.placement.mapping, self.read_out.crossbar
+        if mapping.geometry != self.layer.geometry:
+            raise SimulationError(f"a placement of '{mapping.geometry.name}'", "it is of another layer", self.layer.name)
+        needed = columns_per_weight(crossbar.encoding, self.layer.precision.weight_bits, crossbar.cell_bits)
+        if mapping.array.columns_per_weight != needed or mapping.array.rows > crossbar.rows:
+            raise SimulationError(
+                f"a mapping for {mapping.array}",
+                f"the crossbar has {crossbar.rows} rows and a weight takes {needed} of its columns",
+                self.layer.name,
+                "Map the layer for this crossbar and encoding",
+            )
+
+    @cached_property
+    def steps(self) -> tuple[InputStep, ...]:
+        """Input steps of this layer's activations."""
+        precision = self.layer.precision
+        return input_steps(precision.activation_bits, self.read_out.row_driver.bits, precision.activation_signed)
+
+    @cached_property
+    def programmed(self) -> tuple[ProgrammedRows, ...]:
+        """All arrays in use as programmed, those with equal driven rows joined."""
+        bits = self.layer.precision.weight_bits
+        weight = layer_weight(self.layer)
+        return program_tiles(self.placement.mapping, self.placement.tiles, weight, bits, self.read_out.crossbar)
+
+    @cached_property
+    def serial(self) -> tuple[ProgrammedRows, ...]:
+        """The columns that are computed bit-serially."""
+        return self._split[1]
+
+    @cached_property
+    def products(self) -> tuple[DenseProduct, ...]:
+        """The columns that cannot overflow, as integer products of the mapped cells."""
+        return dense_products(self.placement.mapping, self._split[0], self.layer.precision)
+
+    @cached_property
+    def _split(self) -> tuple[tuple[ProgrammedRows, ...], tuple[ProgrammedRows, ...]]:
+        if self.read_out.exact == "bit-serial":
+            return (), self.programmed
+        return split_columns(self.programmed, self.steps, self.read_out.conversion)
+
+    @cached_property
+    def _engine(self) -> SerialEngine:
+        return serial_engine(self.read_out.engine)(
+            self.placement.mapping, self.serial, self.steps, self.read_out.conversion
+        )
+
+    @property
+    def conversions(self) -> int:
+        """ADC conversions of one image: windows x steps x sum over arrays of row groups x physical columns."""
+        columns = sum(p.groups * p.gain.shape[1] * len(p.columns) for p in self.programmed)
+        return self.placement.mapping.windows * len(self.steps) * columns
+
+    def multiply(self, inputs: NDArray[np.integer]) -> tuple[NDArray[np.int64], Observations]:
+        """The accumulators of integer inputs (N, IC, H, W), int64 (N, OC, O_h, O_w), and what happened.
+
+        Raises:
+            NetworkError: inputs of another shape.
+            QuantizationError: an input that its activation bits cannot hold.
+        """
+        geometry = self.layer.geometry
+        check_inputs(geometry, inputs.shape)
+        check_range(inputs, self.layer.precision, self.layer.name)
+        padded = self.placement.mapping.pad_input(np.asarray(inputs, dtype=np.int32))  # type: ignore[arg-type]
+        outputs = np.zeros((len(inputs), geometry.out_channels * int(np.prod(geometry.output_size))), dtype=np.int64)
+        clipped, largest = self._engine.add(padded, outputs)
+        for product in self.products:
+            product.add(padded, outputs)
+        seen = Observations(
+            images=len(inputs),
+            conversions=len(inputs) * self.conversions,
+            clipped=clipped,
+            largest_sum=largest if self.serial else None,
+            collapsed_columns=sum(len(p.columns) for p in self._split[0]),
+            serial_columns=sum(len(p.columns) for p in self.serial),
+        )
+        return outputs.reshape(len(inputs), geometry.out_channels, *geometry.output_size), seen
+
+
+@dataclass(eq=False)
+class CrossbarMultiplier:
+    """The ``multiply`` of `Program.run` that computes every layer on its arrays.
+
+    Attributes:
+        placements: arrays in use of each layer, by layer name.
+        read_out: crossbar, drivers and converters.
+        observations: what happened in each layer so far, by name.
+    """
+
+    placements: MappingType[str, Placement]
+    read_out: ReadOut
+    observations: dict[str, Observations] = field(default_factory=dict)
+    _layers: dict[str, CrossbarLayer] = field(default_factory=dict, repr=False)
+
+    def __call__(self, layer: Layer, inputs: Tensor) -> Tensor:
+        """Accumulators (int64 (N, OC, O_h, O_w)) of integer inputs (N, IC, H, W).
+
+        Raises:
+            SimulationError: no placement of that name, or one of another layer.
+            NetworkError: a layer without weights, or inputs of another shape.
+            QuantizationError: an input that its activation bits cannot hold.
+        """
+        import torch
+
+        outputs, seen = self._on_arrays(layer).multiply(inputs.numpy())
+        before = self.observations.get(layer.name)
+        self.observations[layer.name] = seen if before is None else merge_observations(before, seen)
+        return torch.from_numpy(outputs)
+
+    def _on_arrays(self, layer: Layer) -> CrossbarLayer:
+        """The layer as programmed; programming happens once."""
+        if layer.name not in self.placements:
+            raise SimulationError(f"layer '{layer.name}'", "no placement has this name", fix="Map every layer first")
+        known = self._layers.get(layer.name)
+        if known is None or known.layer is not layer:
+            known = self._layers[layer.name] = CrossbarLayer(layer, self.placements[layer.name], self.read_out)
+        return known
+
+
+def merge_observations(first: Observations, second: Observations) -> Observations:
+    """Counts of two batches of one layer."""
+    sums = [s for s in (first.largest_sum, second.largest_sum) if s is not None]
+    return replace(
+        second,
+        images=first.images + second.images,
+        conversions=first.conversions + second.conversions,
+        clipped=first.clipped + second.clipped,
+        largest_sum=max(sums, default=None),
+    )
+
+
+def check_range(inputs: NDArray[np.integer], precision: Precision, name: str) -> None:
+    """Refuse inputs that the activation bits cannot hold.
+
+    Raises:
+        QuantizationError: the least or greatest input is out of range.
+    """
+    bits = precision.activation_bits
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if precision.activation_signed else (0, 2**bits - 1)
+    if inputs.size and (int(inputs.min()) < low or int(inputs.max()) > high):
+        raise QuantizationError(
+            f"inputs from {int(inputs.min())} to {int(inputs.max())}",
+            f"{bits} {'signed' if precision.activation_signed else 'unsigned'} bits hold {low} to {high}",
+            name,
+            "Quantize the inputs with the layer's own scale",
+        )
