@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
 from pimsim.hardware.laws import adc_ratio, extrapolated
 from pimsim.hardware.records import (
     Adc,
@@ -135,7 +133,6 @@ def _macro(spec: MacroSpec, share: float, technology: float) -> Macro:
 
 def _crossbar(spec: CrossbarSpec, share: float) -> Crossbar:
     cost = split(spec, spec.cell_read_energy, share, operations=spec.rows * spec.columns)
-    cell: Any = spec.device
     return Crossbar(
         rows=spec.rows,
         columns=spec.columns,
@@ -150,10 +147,17 @@ def _crossbar(spec: CrossbarSpec, share: float) -> Crossbar:
         program_energy_per_cell_j=spec.program_energy_per_cell,
         program_time_per_row_fs=spec.program_time_per_row,
         read_energy=spec.read_energy,
-        device=cell
-        and Device(cell.read_voltage, cell.on_resistance, cell.off_resistance, cell.read_time, cell.access_resistance),
+        device=_device(spec),
         full_duty_hz=cost.rate,
     )
+
+
+def _device(spec: CrossbarSpec) -> Device | None:
+    cell = spec.device
+    if cell is None:
+        return None
+    time = cell.read_time or spec.read_latency
+    return Device(cell.read_voltage, cell.on_resistance, cell.off_resistance, time, cell.access_resistance)
 
 
 def _adc(spec: AdcSpec, share: float, technology: float) -> Adc:

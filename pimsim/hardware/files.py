@@ -61,6 +61,14 @@ class Branch:
             elif child.source is not None:
                 yield path, child.source
 
+    def empties(self, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+        """Paths of the keys that were written without a value."""
+        for key, child in self.children.items():
+            if isinstance(child, Branch):
+                yield from child.empties((*prefix, key))
+            elif child.value is None:
+                yield (*prefix, key)
+
 
 def merged(base: Branch, over: Branch) -> Branch:
     """``base`` with the values of ``over`` written on top, key by key at every depth."""
@@ -77,7 +85,7 @@ def read_tree(source: str | Path, problems: list[ConfigError]) -> Branch:
 
     Args:
         source: a preset name, or the path of a YAML file.
-        problems: duplicate and empty keys are added here, so that all are reported at once.
+        problems: keys written twice are added here, so that all are reported at once.
 
     Raises:
         ConfigError: a missing or unreadable file, not YAML, empty, or ``extends`` in a circle.
@@ -114,7 +122,7 @@ def _locate(source: str | Path, folder: Path | None, where: str | None) -> Path:
         return path
     fix = nearest(text, preset_names())
     if path.suffix in (".yaml", ".yml"):
-        raise ConfigError(f"'{text}'", "there is no such file", where, "Check the path, or name a preset: " + fix)
+        raise ConfigError(f"'{text}'", "there is no such file", where, "Check the path, or use a preset. " + fix)
     raise ConfigError(f"'{text}'", "there is no such preset or file", where, fix)
 
 
@@ -131,14 +139,17 @@ def parse_file(path: Path, problems: list[ConfigError]) -> Branch:
     try:
         yaml = YAML(typ="safe", pure=True)
         node = yaml.compose(text)
+        tree = None if node is None else _Reader(name, yaml, problems).read(node, f"{name}:1", "")
     except MarkedYAMLError as error:
         line = f"{name}:{error.problem_mark.line + 1}" if error.problem_mark else name
-        raise ConfigError("this text", f"it is not YAML: {error.problem}", line) from None
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError("this text", f"it is not plain YAML ({reason})", line) from None
     except YAMLError as error:
-        raise ConfigError(f"'{name}'", f"it is not YAML: {error}".splitlines()[0]) from None
-    if node is None:
+        raise ConfigError(f"'{name}'", f"it is not YAML ({str(error).splitlines()[0]})") from None
+    except RecursionError:
+        raise ConfigError(f"'{name}'", "its mappings or lists are nested too deeply") from None
+    if tree is None:
         raise ConfigError(f"'{name}'", "the file is empty", None, "Start from a preset with 'extends: isaac-like'")
-    tree = _Reader(name, yaml, problems).read(node, f"{name}:1", "")
     if not isinstance(tree, Branch):
         raise ConfigError(f"'{name}'", "a hardware file is a mapping of keys", f"{name}:1")
     return tree
@@ -161,27 +172,23 @@ class _Reader:
         """The tree below one node; ``where`` is the line of its key."""
         kind = node.id
         if kind == "scalar":
-            return Leaf(self._scalar(node, where, path), where)
+            return Leaf(self.yaml.constructor.construct_object(node), where)
         if kind == "sequence":
             items = (self.read(item, f"{self.name}:{item.start_mark.line + 1}", path) for item in node.value)
             return Leaf([item.value if isinstance(item, Leaf) else item.plain() for item in items], where)
         branch = Branch(self._children(node, path), where)
         return _sourced(branch) if "value" in branch.children and set(branch.children) <= set(SOURCED) else branch
 
-    def _scalar(self, node: Any, where: str, path: str) -> Any:
-        """A scalar by the rules of YAML 1.2; an empty one is a problem."""
-        value = self.yaml.constructor.construct_object(node)
-        if value is None:
-            place = f"{where} ({path})"
-            self.problems.append(ConfigError("''", "this key has no value", place, "Give a value or leave the key out"))
-        return value
-
     def _children(self, node: Any, path: str) -> dict[str, Leaf | Branch]:
         """The children of a mapping; keys written twice are problems, the first one counts."""
         children: dict[str, Leaf | Branch] = {}
         lines: dict[str, int] = {}
         for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
+            line = key_node.start_mark.line + 1
+            if key_node.id != "scalar":
+                self.problems.append(ConfigError("this key", "a key is plain text", f"{self.name}:{line}"))
+                continue
+            key = str(key_node.value)
             child_path = f"{path}.{key}" if path else key
             if key in children:
                 rule = f"this key was given before, at line {lines[key]}"
@@ -213,6 +220,9 @@ def override_tree(overrides: Mapping[str, object]) -> Branch:
         if not all(parts):
             fix = "Write it as in 'tile.macro.adc.bits'"
             raise ConfigError(f"'{path}'", "this is not a dotted path of keys", None, fix)
+        if parts == ["extends"]:
+            fix = "Name that preset or file instead of this one"
+            raise ConfigError("'extends'", "what a file extends cannot be overridden", None, fix)
         child: Leaf | Branch = _override(value)
         for part in reversed(parts):
             child = Branch({part: child}, "")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class HardwareError(ConfigError):
-    """Several problems of one hardware file at once; ``problems`` holds each, in the order of the file."""
+    """Several problems of one hardware file at once; ``problems`` holds each, by file and line."""
 
     def __init__(self, given: str, problems: tuple[ConfigError, ...]) -> None:
         super().__init__(given, f"{len(problems)} problems were found", None, None)
@@ -39,6 +39,7 @@ def load_chip(source: str | Path, overrides: Mapping[str, object] | None = None)
     tree = read_tree(source, problems)
     if overrides:
         tree = merged(tree, override_tree(overrides))
+    problems.extend(_empty_problems(tree))
     spec = _checked(tree, problems)
     if spec is not None:
         problems.extend(_leakage_problems(tree, spec))
@@ -63,7 +64,14 @@ def _raise(given: str, problems: list[ConfigError]) -> None:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise HardwareError(f"'{given}'", tuple(problems))
+        raise HardwareError(f"'{given}'", tuple(sorted(problems, key=_line)))
+
+
+def _line(problem: ConfigError) -> tuple[str, int]:
+    """The file and line of a problem, to sort by; problems of overrides come first."""
+    place = (problem.where or "").partition(" (")[0]
+    name, _, line = place.rpartition(":")
+    return (name, int(line)) if line.isdecimal() else ("", 0)
 
 
 def _checked(tree: Branch, problems: list[ConfigError]) -> ChipSpec | None:
@@ -75,8 +83,18 @@ def _checked(tree: Branch, problems: list[ConfigError]) -> ChipSpec | None:
     try:
         return ChipSpec.model_validate(tree.plain())
     except ValidationError as error:
-        problems.extend(_problem(tree, dict(found)) for found in error.errors(include_url=False))
+        # A key without a value is a problem already.
+        found = [dict(item) for item in error.errors(include_url=False) if item["input"] is not None]
+        problems.extend(_problem(tree, item) for item in found)
         return None
+
+
+def _empty_problems(tree: Branch) -> Iterator[ConfigError]:
+    """Keys written without a value."""
+    for path in tree.empties():
+        yield ConfigError(
+            f"'{path[-1]}'", "this key has no value", tree.place(path), "Give a value or leave the key out"
+        )
 
 
 def _problem(tree: Branch, found: dict[str, Any]) -> ConfigError:

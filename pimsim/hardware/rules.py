@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pimsim.hardware.encodings import columns_per_weight
 from pimsim.hardware.records import Chip, Crossbar
+from pimsim.units import ns
 
 ARRAY = "tile.macro.crossbar"
 ADC = "tile.macro.adc"
@@ -38,7 +39,7 @@ def _array_rules(array: Crossbar) -> Iterator[Broken]:
             yield Broken(f"{ARRAY}.active_{side}", f"{active} active {side}", rule, f"Use {whole} or fewer")
     if array.read_energy == "data-dependent" and array.device is None:
         rule = "data-dependent read energy needs a device"
-        fix = "Add 'device:' with read_voltage, on_resistance, off_resistance and read_time, or use 'fixed'"
+        fix = "Add 'device:' with read_voltage, on_resistance and off_resistance, or use 'fixed'"
         yield Broken(f"{ARRAY}.read_energy", "'data-dependent'", rule, fix)
     if array.device is None:
         return
@@ -48,8 +49,8 @@ def _array_rules(array: Crossbar) -> Iterator[Broken]:
         yield Broken(f"{ARRAY}.device.off_resistance", given, rule, "Exchange the two")
     if array.device.read_time_fs > array.read_latency_fs:
         rule = "a cell cannot conduct for longer than the array is read"
-        fix = "Make read_time at most the read_latency of the crossbar"
-        yield Broken(f"{ARRAY}.device.read_time", f"{array.device.read_time_fs} fs of read time", rule, fix)
+        fix = f"Use {ns(array.read_latency_fs):g} ns or less, or leave read_time out"
+        yield Broken(f"{ARRAY}.device.read_time", f"{ns(array.device.read_time_fs):g} ns of read time", rule, fix)
 
 
 def _precision_rules(chip: Chip) -> Iterator[Broken]:

@@ -39,6 +39,9 @@ def _quantity(dimension: str, positive: bool) -> Callable[[object], float]:
     """A validator for a quantity with its unit, above zero or at least zero."""
 
     def check(value: object) -> float:
+        if isinstance(value, dict):
+            fix = f"Write it plainly or as '{{value: {DIMENSIONS[dimension][1]}, source: ...}}'"
+            raise _refuse("a mapping", f"a quantity of {dimension} is needed", fix)
         try:
             amount = parse_quantity(value, dimension)
         except ConfigError as error:
@@ -158,12 +161,12 @@ class Streamed(Part):
 
 
 class DeviceSpec(Part):
-    """``device``: a memory cell for data-dependent read energy."""
+    """``device``: a memory cell for data-dependent read energy; it conducts for the whole read unless given."""
 
     read_voltage: Voltage
     on_resistance: Resistance
     off_resistance: Resistance
-    read_time: Duration
+    read_time: Duration | None = None
     access_resistance: SeriesResistance = 0.0
 
 
