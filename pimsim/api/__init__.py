@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pimsim.pruning.prune import PruneResult
     from pimsim.workload import Workload
 
-__all__ = ["MapResult", "Result", "map", "preset_text", "presets", "prune", "simulate", "validate"]
+__all__ = [
+    "MapResult", "Result", "map", "plot", "preset_text", "presets", "prune", "run", "simulate", "trace", "validate",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -53,9 +55,31 @@ def simulate(
     Example:
         >>> result = pimsim.simulate("workloads/digits.yaml", mapping="vw-sdk")  # doctest: +SKIP
     """
-    from pimsim.api.running import run
+    from pimsim.api.running import resolve, run
 
-    return run(workload, options, check=check, progress=progress, module=module)
+    if module is not None and workload is None:
+        options.setdefault("network", getattr(module, "__name__", type(module).__name__))
+    return run(resolve(workload, options), check=check, progress=progress, module=module)
+
+
+def run(
+    workload: str | Path | None = None, *, check: bool = True, progress: bool = True, **options: Any
+) -> tuple[Result, Path]:
+    """`simulate`, then store: the result and its folder, the command ``pimsim run``.
+
+    The folder is checked before any work is done, and appears only when it is complete.
+
+    Raises:
+        PimsimError: as `simulate`; `ResultError` for a folder that cannot be written.
+    """
+    from pimsim.api.running import resolve
+    from pimsim.api.running import run as run_one
+    from pimsim.records.store import check_writable
+
+    wanted = resolve(workload, options)
+    check_writable(wanted.result_folder)
+    result = run_one(wanted, check=check, progress=progress)
+    return result, result.save(wanted.result_folder)
 
 
 def map(  # the command's name; nothing below uses the builtin
@@ -126,6 +150,20 @@ def preset_text(name: str) -> str:
     if path is None:
         raise ConfigError(f"preset '{name}'", "unknown preset", None, nearest(name, preset_names()))
     return path.read_text(encoding="utf-8")
+
+
+def plot(run: str | Path, out: str | Path) -> tuple[Path, ...]:
+    """The figures of a finished run, drawn again into ``out``; the files. Raises `ResultError`."""
+    from pimsim.api.drawing import plot_stored
+
+    return plot_stored(Path(run), Path(out))
+
+
+def trace(run: str | Path, out: str | Path) -> tuple[Path, ...]:
+    """The traces of a finished run, written again into ``out``; the files. Raises `ResultError`."""
+    from pimsim.api.drawing import trace_stored
+
+    return trace_stored(Path(run), Path(out))
 
 
 def prune(network: str, data: str | Path, out: str | Path, **options: Any) -> PruneResult:

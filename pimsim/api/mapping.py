@@ -169,7 +169,7 @@ def chosen_array(array: str | None, columns_per_weight: int, hardware: str | Non
     if hardware is None:
         return parse_array(array or "512x512", columns_per_weight)
     if array is not None:
-        raise ConfigError("both an array and hardware", "one of them is needed", None, "Leave out --array or --hardware")
+        raise ConfigError("both array and hardware", "one of them is needed", None, "Leave out --array or --hardware")
     from pimsim.hardware.loading import load_chip
 
     return array_of_chip(load_chip(hardware), weight_bits)

@@ -43,7 +43,7 @@ def _map(
     skip: Annotated[
         str | None, typer.Option(help="none, row or array.  [default: row with --keep, none without]")
     ] = None,
-    pack: Annotated[str, typer.Option(help="tile keeps tiles apart, layer refills arrays with the kept rows.")] = "tile",
+    pack: Annotated[str, typer.Option(help="tile keeps tiles apart, layer refills arrays with kept rows.")] = "tile",
     convention: Annotated[
         str, typer.Option(help="same: the layer's own padding and stride. valid: as the mapping papers count.")
     ] = "same",

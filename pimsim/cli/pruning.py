@@ -10,8 +10,8 @@ from pimsim.cli.output import Json, examples, print_json, talk
 
 _EXAMPLES = examples(
     "pimsim prune --network models/digits_cnn.py:digits_cnn --data digits --out models/mine.safetensors --epochs 30",
-    "pimsim prune --network net.py:net --checkpoint dense.pth --data FOLDER --method pattern --epochs 8 --out p.safetensors",
-    "pimsim prune --network net.py:net --data FOLDER --method pattern --keep 000111111 --layers conv2 --out p.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pattern --epochs 8 --out b.safetensors",
+    "pimsim prune --network net.py:net --data DIR --method pattern --keep 000111111 --out b.safetensors",
 )
 
 

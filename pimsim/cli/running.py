@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pimsim.cli.output import Json, examples, print_json, read_settings, talk
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pimsim.api.result import Result
 
 #: The outputs differ from the reference although no conversion loses anything.
@@ -34,7 +36,7 @@ def _run(
     name: Annotated[str | None, typer.Option(help="Name of the run and of its result folder.")] = None,
     network: Annotated[str | None, typer.Option(help="The network, FILE.py:CALLABLE.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Its weights: .pt, .pth, .th or .safetensors.")] = None,
-    shapes: Annotated[str | None, typer.Option(help="A table of layer shapes instead of a network: timing only.")] = None,
+    shapes: Annotated[str | None, typer.Option(help="Layer shapes instead of a network: timing only.")] = None,
     data: Annotated[
         str | None,
         typer.Option(help="ImageFolder root, CIFAR folder or digits.  [default: seeded inputs of --input-shape]"),
@@ -43,7 +45,7 @@ def _run(
     image_size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     input_shape: Annotated[str | None, typer.Option(help="Channels, height, width: C,H,W.")] = None,
     weight_bits: Annotated[int | None, typer.Option(help="Weight bits.  [default: the checkpoint's, or 8]")] = None,
-    activation_bits: Annotated[int | None, typer.Option(help="Activation bits.  [default: the checkpoint's, or 8]")] = None,
+    activation_bits: Annotated[int | None, typer.Option(help="Input bits.  [default: the checkpoint's, or 8]")] = None,
     quantizer: Annotated[str | None, typer.Option(help="symmetric or dorefa.  [default: the checkpoint's]")] = None,
     hardware: Annotated[str | None, typer.Option(help="Preset or hardware file.  [default: isaac-like]")] = None,
     settings: Annotated[
@@ -52,9 +54,9 @@ def _run(
     mapping: Annotated[str | None, typer.Option(help="im2col, sdk or vw-sdk.  [default: im2col]")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
-    skip: Annotated[str | None, typer.Option(help="Zero weights left out: none, row or array.  [default: none]")] = None,
+    skip: Annotated[str | None, typer.Option(help="Zeros left out: none, row or array.  [default: none]")] = None,
     pack: Annotated[str | None, typer.Option(help="Kept rows stay in their tile, or refill a layer's arrays.")] = None,
-    arrays: Annotated[int | None, typer.Option(help="Arrays available to a layer at a time.  [default: the chip]")] = None,
+    arrays: Annotated[int | None, typer.Option(help="Arrays that a layer can use.  [default: the chip's]")] = None,
     replication: Annotated[int | None, typer.Option(help="Copies of every layer.  [default: 1]")] = None,
     discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed or serial.")] = None,
     images: Annotated[int | None, typer.Option(help="Images to check.  [default: 8, or 256 with --data]")] = None,
@@ -65,7 +67,7 @@ def _run(
     seed: Annotated[int | None, typer.Option(help="Of the seeded inputs.  [default: 0]")] = None,
     results: Annotated[str | None, typer.Option(help="Result folder.  [default: results/NAME]")] = None,
     trace: Annotated[
-        str | None, typer.Option(help="What the trace keeps: layer=NAME,windows=0:64, or none.  [default: a few windows]")
+        str | None, typer.Option(help="Spans to keep: layer=NAME,windows=0:64, or none.  [default: few windows]")
     ] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Compare every output with the reference.")] = True,
     as_json: Json = False,
@@ -76,8 +78,11 @@ def _run(
     https://ui.perfetto.dev; it appears only when it is complete.
     """
     given = {key: value for key, value in locals().items() if key in _WORKLOAD_OPTIONS}
-    result = _simulate(workload, given, settings or [], option or [], check)
-    folder = result.save(result.workload.result_folder)
+    given["set"] = read_settings(settings or [], "--set") or None
+    given["mapping_options"] = read_settings(option or [], "--option") or None
+    from pimsim import api
+
+    result, folder = api.run(workload, check=check, **given)
     if as_json:
         print_json(result.to_json())
     else:
@@ -94,19 +99,9 @@ _WORKLOAD_OPTIONS = frozenset(
 )  # fmt: skip
 
 
-def _simulate(
-    workload: str | None, given: dict[str, Any], settings: list[str], options: list[str], check: bool
-) -> Result:
-    from pimsim import api
-
-    given["set"] = read_settings(settings, "--set") or None
-    given["mapping_options"] = read_settings(options, "--option") or None
-    return api.simulate(workload, check=check, store=True, progress=True, **given)
-
-
-def _report(result: Result, folder: Any) -> None:
+def _report(result: Result, folder: Path) -> None:
     """Where everything is; exit code 3 when the witness disagrees."""
-    for line in (*result.notes, *result.places(folder)):
+    for line in (*(f"note:    {note}" for note in result.notes), *result.places(folder)):
         talk(line)
     if result.is_wrong:
         talk("pimsim: outputs differ although the ADC is lossless: please report this")

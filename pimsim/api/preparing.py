@@ -1,0 +1,175 @@
+"""From a workload to what can be simulated: chip, network, images and one placement for each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pimsim.api.mapping import array_of_chip
+from pimsim.api.progress import Progress
+from pimsim.errors import DataError
+from pimsim.hardware.loading import load_chip
+from pimsim.hardware.records import Chip
+from pimsim.mapping.convention import with_convention
+from pimsim.mapping.placement import Placement
+from pimsim.mapping.registry import map_layer
+from pimsim.mapping.skipping import place
+from pimsim.network.layers import Layer, Network, Precision
+from pimsim.network.shapes import load_shapes
+from pimsim.workload import Workload
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pimsim.network.datasets import ImageDataset
+
+Build = Callable[[], Any]
+#: Images that are checked when the workload does not say how many.
+SEEDED_IMAGES, LABELLED_IMAGES = 8, 256
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Test images: a labelled data set, or seeded normal numbers.
+
+    ``tensor`` gives float images (n, C, H, W) and their labels (n,) or None, a batch at a time.
+    """
+
+    count: int
+    dataset: ImageDataset | None
+    seeded: Tensor | None
+
+    def batches(self, size: int) -> Any:
+        """Pairs of float images and labels (None without a data set), in order."""
+        if self.dataset is not None:
+            return self.dataset.batches(size)
+        assert self.seeded is not None
+        return ((part, None) for part in self.seeded.split(size))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Everything that a run needs.
+
+    Attributes:
+        chip: with the workload's changes.
+        network: integer layers; without weights for a shape table.
+        placements: one for each layer.
+        images: test images; None for a shape table.
+        notes: what the user should know.
+    """
+
+    chip: Chip
+    network: Network
+    placements: tuple[Placement, ...]
+    images: Images | None
+    notes: tuple[str, ...]
+
+
+def prepare(workload: Workload, progress: Progress, module: Build | None = None) -> Prepared:
+    """Chip, network, images and placements of a workload.
+
+    Raises:
+        PimsimError: whatever is wrong with any of them.
+    """
+    notes: tuple[str, ...] = ()
+    workload.check_names()
+    chip = load_chip(workload.hardware, workload.set)
+    if workload.shapes is not None:
+        network, images = _shape_network(workload), None
+    else:
+        network, images, notes = _real_network(workload, module)
+    placements = tuple(place_layer(layer, workload, chip) for layer in progress(network.layers, "mapping", "layer"))
+    return Prepared(chip, network, placements, images, (*chip.notes, *network.notes, *notes))
+
+
+def place_layer(layer: Layer, workload: Workload, chip: Chip) -> Placement:
+    """The layer mapped on the chip's arrays, its zeros left out as the workload asks.
+
+    Raises:
+        MappingError: a layer that cannot fit, or an unknown name.
+    """
+    array = array_of_chip(chip, layer.precision.weight_bits)
+    mapping = map_layer(layer.geometry, array, workload.mapping, **workload.mapping_options)
+    return place(mapping, layer.weight, workload.skip, workload.pack, chip.index.format)
+
+
+def _shape_network(workload: Workload) -> Network:
+    assert workload.shapes is not None
+    network = load_shapes(workload.shapes)
+    layers = tuple(
+        replace(
+            layer,
+            geometry=with_convention(layer.geometry, workload.convention),
+            precision=Precision(
+                workload.weight_bits or layer.precision.weight_bits,
+                workload.activation_bits or layer.precision.activation_bits,
+                layer.precision.activation_signed,
+            ),
+        )
+        for layer in network.layers
+    )
+    return replace(network, layers=layers)
+
+
+def _real_network(workload: Workload, module: Build | None) -> tuple[Network, Images, tuple[str, ...]]:
+    from pimsim.network.importer import import_network
+
+    images, calibration, notes = _seeded(workload) if workload.data is None else _from_data(workload)
+    network = import_network(
+        module or workload.network or "",
+        workload.checkpoint,
+        workload.input_shape,
+        workload.weight_bits,
+        workload.activation_bits,
+        calibration,
+        workload.quantizer,
+        name=workload.name,
+    )
+    return network, images, notes
+
+
+def _seeded(workload: Workload) -> tuple[Images, Tensor, tuple[str, ...]]:
+    """Standard normal numbers, as normalized images have; calibration draws from the same generator first."""
+    import torch
+
+    assert workload.input_shape is not None
+    generator = torch.Generator().manual_seed(workload.seed)
+    calibration = torch.randn(workload.calibration_images, *workload.input_shape, generator=generator)
+    count = workload.images or SEEDED_IMAGES
+    images = torch.randn(count, *workload.input_shape, generator=generator)
+    return Images(count, None, images), calibration, (f"inputs are seeded normal numbers (seed {workload.seed})",)
+
+
+def _from_data(workload: Workload) -> tuple[Images, Tensor, tuple[str, ...]]:
+    """Test images, and calibration images of the training split (evenly spaced over its classes)."""
+    from pimsim.network.datasets import load_dataset
+
+    assert workload.data is not None
+    source, size = workload.data, workload.image_size
+    train = load_dataset(source, "train", workload.normalize, workload.calibration_images, size)
+    test = load_dataset(source, "test", workload.normalize, workload.images or LABELLED_IMAGES, size)
+    _check_count(workload, len(test))
+    notes = () if train.split == "train" else (f"calibrated on the {train.split} images: the data has no train/",)
+    return Images(len(test), test, None), train.images, notes
+
+
+def _check_count(workload: Workload, found: int) -> None:
+    if workload.images is not None and workload.images > found:
+        given = f"images={workload.images}"
+        raise DataError(given, f"the data has {found} test images", str(workload.data), "Ask for fewer images")
+
+
+def input_files(workload: Workload) -> dict[str, Path]:
+    """The files that a run reads, by role; their digests go into the manifest."""
+    from pimsim.hardware.presets import preset_path
+
+    named = {
+        "network": workload.network and workload.network.rpartition(":")[0],
+        "checkpoint": workload.checkpoint,
+        "shapes": workload.shapes,
+        "hardware": preset_path(workload.hardware) or workload.hardware,
+    }
+    return {role: Path(file) for role, file in named.items() if file}
