@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mode
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,9 +22,10 @@ from pimsim.network.quantizers import (
 )
 
 Records = dict[str, LayerQuantization]
+Choice = TypeVar("Choice")
 
 # Kept values of each layer's inputs over the whole calibration; the search stays fast on them.
-_KEPT_VALUES = 1 << 17
+_KEPT_VALUES = 1 << 16
 _BATCH = 32
 
 
@@ -45,14 +46,29 @@ class QuantizationRequest:
 
 def matches(request: QuantizationRequest, records: Mapping[str, LayerQuantization]) -> bool:
     """Whether recorded quantization is what was asked for; first and last layers may have their own bits."""
-    if not records:
-        return False
-    pairs = (
-        (request.weight_bits, mode(record.weight_bits for record in records.values())),
-        (request.activation_bits, mode(record.activation_bits for record in records.values())),
-        (request.quantizer, mode(record.weight_quantizer for record in records.values())),
+    return bool(records) and _asked(complete(request, records)) == _asked(complete(QuantizationRequest(), records))
+
+
+def complete(request: QuantizationRequest, records: Mapping[str, LayerQuantization]) -> QuantizationRequest:
+    """The request with what was left open taken from the records, or 8 bits and ``symmetric``."""
+    kept = list(records.values())
+    return replace(
+        request,
+        weight_bits=_first(request.weight_bits, [record.weight_bits for record in kept], 8),
+        activation_bits=_first(request.activation_bits, [record.activation_bits for record in kept], 8),
+        quantizer=_first(request.quantizer, [record.weight_quantizer for record in kept], "symmetric"),
     )
-    return all(asked in (None, recorded) for asked, recorded in pairs)
+
+
+def _asked(request: QuantizationRequest) -> tuple[int | None, int | None, str | None]:
+    # How scales are found matters only where they are not recorded.
+    return request.weight_bits, request.activation_bits, request.quantizer
+
+
+def _first(asked: Choice | None, recorded: list[Choice], default: Choice) -> Choice:
+    if asked is not None:
+        return asked
+    return mode(recorded) if recorded else default
 
 
 def read_records(values: Mapping[str, Any], where: str | None = None) -> Records:

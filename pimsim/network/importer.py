@@ -20,6 +20,7 @@ from pimsim.network.calibration import (
     Records,
     assign_records,
     calibrate,
+    complete,
     crossbar_ops,
     keep_mask,
     matches,
@@ -153,14 +154,15 @@ def _records(
             None,
             "Give calibration images, or a checkpoint that records its quantization",
         )
-    return calibrate(program, calibration, request), (_post_training(request, recorded, len(calibration)),)
+    full = complete(request, recorded)
+    return calibrate(program, calibration, full), (_post_training(full, recorded, len(calibration)),)
 
 
 def _post_training(request: QuantizationRequest, recorded: Records, images: int) -> str:
     reason = "; the checkpoint records other bits" if recorded else ""
-    bits = (8 if asked is None else asked for asked in (request.weight_bits, request.activation_bits))
-    return "quantized after training to {}-bit weights and {}-bit activations on {} images{}".format(
-        *bits, images, reason
+    return (
+        f"quantized after training to {request.weight_bits}-bit weights and "
+        f"{request.activation_bits}-bit activations on {images} images{reason}"
     )
 
 

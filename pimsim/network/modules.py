@@ -56,8 +56,10 @@ def _find_callable(path: Path, name: str) -> Callable[[], Any]:
         return found  # type: ignore[no-any-return]
     module_name = content["__name__"]
     own = [key for key, value in content.items() if callable(value) and getattr(value, "__module__", "") == module_name]
-    rule = "the file has no such callable" if found is None else f"it is a {type(found).__name__}, not a callable"
-    raise NetworkError(f"callable '{name}'", rule, str(path), nearest(name, own))
+    if found is not None:
+        rule = f"it is a value of type {type(found).__name__}, not a callable"
+        raise NetworkError(f"callable '{name}'", rule, str(path), f"Known: {', '.join(own)}")
+    raise NetworkError(f"callable '{name}'", "the file has no such callable", str(path), nearest(name, own))
 
 
 def _run_file(path: Path) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _build(build: Callable[[], Any], label: str) -> nn.Module:
         ) from error
     if not isinstance(module, nn.Module):
         raise NetworkError(
-            f"network '{label}' returned a {type(module).__name__}", "it must return a torch.nn.Module"
+            f"network '{label}' returned a value of type {type(module).__name__}", "it must return a torch.nn.Module"
         )
     return module.eval()
 
