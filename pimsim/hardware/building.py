@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from pimsim.hardware.laws import adc_ratio, extrapolated
 from pimsim.hardware.records import (
     Adc,
