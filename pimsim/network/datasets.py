@@ -67,7 +67,7 @@ class ImageDataset:
 
     def batches(self, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalized float32 images and their labels, ``size`` at a time, in order."""
-        for indices in torch.arange(len(self)).split(size):
+        for indices in torch.arange(len(self)).split(size):  # type: ignore[no-untyped-call]
             yield self.to_float(self.read_pixels(indices)), self.labels[indices]
 
     def to_float(self, pixels: Tensor) -> Tensor:

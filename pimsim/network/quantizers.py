@@ -154,14 +154,15 @@ def dorefa_codes(weight: Tensor, bits: int, mask: Tensor | None = None) -> Tenso
     peak = kept.abs().max().clamp_min(torch.finfo(squashed.dtype).tiny)
     # Pruned weights may lie outside the kept range; their code is masked away later.
     unit = (squashed / (2 * peak) + 0.5).clamp(0, 1)
-    return 2 * torch.round(unit * levels) - levels
+    codes: Tensor = 2 * torch.round(unit * levels) - levels
+    return codes
 
 
 def dorefa_scale(weight: Tensor, bits: int, mask: Tensor | None = None) -> float:
     """E / (2^b - 1), where E is the mean magnitude of the kept weights."""
     magnitude = weight.abs() if mask is None else weight.abs()[mask != 0]
     mean = float(magnitude.mean()) if magnitude.numel() else 0.0
-    return (mean or 1.0) / (2**bits - 1)
+    return (mean or 1.0) / float(2**bits - 1)
 
 
 def symmetric_scale(

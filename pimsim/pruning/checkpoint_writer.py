@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pimsim.network.quantizers import LayerQuantization
-from pimsim.pruning.fake_quantization import weight_layers
+from pimsim.pruning.fake_quantization import trained_layers
 from pimsim.pruning.recipe import EpochRecord
 from pimsim.pruning.registry import PruningPlan
 
@@ -50,14 +50,14 @@ def layer_records(network: nn.Module) -> dict[str, LayerQuantization]:
     """The quantization of every layer as it stands, by dotted layer name."""
     return {
         name: layer.quantizer.record(layer.weight_orig.detach(), layer.weight_mask)
-        for name, layer in _trained_layers(network).items()
+        for name, layer in trained_layers(network).items()
     }
 
 
 def plain_state(network: nn.Module) -> dict[str, Tensor]:
     """The state dict without quantizers; masks that keep everything are taken off."""
     state = network.state_dict()
-    unpruned = [n for n, layer in _trained_layers(network).items() if bool(layer.weight_mask.all())]
+    unpruned = [n for n, layer in trained_layers(network).items() if bool(layer.weight_mask.all())]
     kept = {
         key: value.detach().contiguous().clone() for key, value in state.items() if "quantizer" not in key.split(".")
     }
@@ -121,11 +121,6 @@ The weights are those of the last epoch; no epoch was chosen by its test accurac
 |---|---|---|---|---|---|
 {curve}
 """
-
-
-def _trained_layers(network: nn.Module) -> dict[str, Any]:
-    # Masks and quantizers hang in the layers under names that nn.Conv2d does not declare.
-    return dict(weight_layers(network))
 
 
 def _curve_line(record: EpochRecord) -> str:

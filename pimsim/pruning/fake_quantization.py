@@ -78,6 +78,9 @@ class LearnedStep(torch.autograd.Function):
 class LayerQuantizer(nn.Module):
     """The learned steps of one layer; ``enabled`` is False while training in float."""
 
+    signed: Tensor
+    enabled: Tensor
+
     def __init__(self, layer: WeightLayer, quantizer: str, bits: tuple[int, int]) -> None:
         super().__init__()
         self.quantizer = quantizer
@@ -92,11 +95,11 @@ class LayerQuantizer(nn.Module):
 
     def calibrate(self, weight: Tensor, mask: Tensor, samples: Tensor) -> None:
         """Start the steps at the least squared error over a weight and sampled inputs."""
-        self.signed.fill_(bool((samples < 0).any()))
-        self.enabled.fill_(True)
-        self.refresh()
+        self._switch_on(bool((samples < 0).any()))
         start = activation_scale(samples, self.activation_bits, self.is_signed)
-        self._start_steps(weight * mask, start)
+        if self._fixed_activation_step:
+            start = 1 / (2**self.activation_bits - 1)
+        self._set_steps(start, symmetric_scale(weight * mask, self.weight_bits) if self._learns_weight_step else ())
 
     def restore(self, record: LayerQuantization) -> None:
         """Go on from the steps of an earlier training; raises :class:`QuantizationError`."""
@@ -107,20 +110,13 @@ class LayerQuantizer(nn.Module):
                 given=f"a checkpoint with (quantizer, weight bits, activation bits) {given}",
                 rule=f"fine-tuning with {own} must start from the same ones or from float weights",
             )
-        self.signed.fill_(record.activation_signed)
-        self.enabled.fill_(True)
-        self.refresh()
-        with torch.no_grad():
-            self.activation_step.fill_(record.activation_scale)
-            if self.quantizer == "symmetric":
-                self.weight_step.copy_(
-                    torch.tensor(record.weight_scale).reshape(-1, *[1] * (self.weight_step.dim() - 1))
-                )
+        self._switch_on(record.activation_signed)
+        self._set_steps(record.activation_scale, record.weight_scale)
 
     def refresh(self) -> None:
         """Take over ``signed`` and ``enabled`` after a state dict was loaded."""
         self.is_signed, self.is_enabled = bool(self.signed), bool(self.enabled)
-        self.weight_step.requires_grad_(self.quantizer == "symmetric")
+        self.weight_step.requires_grad_(self._learns_weight_step)
         self.activation_step.requires_grad_(not self._fixed_activation_step)
 
     def fake_weight(self, weight: Tensor, mask: Tensor) -> Tensor:
@@ -131,7 +127,9 @@ class LayerQuantizer(nn.Module):
             return _fake_dorefa(weight, mask, self.weight_bits)
         bounds = weight_range("symmetric", self.weight_bits)
         step_weight = (weight[0].numel() * bounds[1]) ** -0.5
-        quantized: Tensor = LearnedStep.apply(weight, self.weight_step, *bounds, step_weight)
+        quantized: Tensor = LearnedStep.apply(  # type: ignore[no-untyped-call]
+            weight, self.weight_step, *bounds, step_weight
+        )
         return quantized * mask
 
     def fake_activation(self, activation: Tensor) -> Tensor:
@@ -140,7 +138,9 @@ class LayerQuantizer(nn.Module):
             return activation
         bounds = activation_range(self.activation_bits, self.is_signed)
         step_weight = (activation.numel() * bounds[1]) ** -0.5
-        quantized: Tensor = LearnedStep.apply(activation, self.activation_step, *bounds, step_weight)
+        quantized: Tensor = LearnedStep.apply(  # type: ignore[no-untyped-call]
+            activation, self.activation_step, *bounds, step_weight
+        )
         return quantized
 
     def record(self, weight: Tensor, mask: Tensor) -> LayerQuantization:
@@ -164,14 +164,21 @@ class LayerQuantizer(nn.Module):
         # DoReFa clips to [0, 1]; it has no rule for signed inputs, whose step is learned.
         return self.quantizer == "dorefa" and not self.is_signed
 
+    @property
+    def _learns_weight_step(self) -> bool:
+        # DoReFa's scale follows from the weights themselves.
+        return self.quantizer == "symmetric"
+
+    def _switch_on(self, signed: bool) -> None:
+        self.signed.fill_(signed)
+        self.enabled.fill_(True)
+        self.refresh()
+
     @torch.no_grad()
-    def _start_steps(self, kept: Tensor, activation_start: float) -> None:
-        if self._fixed_activation_step:
-            activation_start = 1 / (2**self.activation_bits - 1)
-        self.activation_step.fill_(activation_start)
-        if self.quantizer == "symmetric":
-            scales = symmetric_scale(kept, self.weight_bits)
-            self.weight_step.copy_(torch.tensor(scales).reshape(self.weight_step.shape))
+    def _set_steps(self, activation: float, weight: tuple[float, ...]) -> None:
+        self.activation_step.fill_(activation)
+        if self._learns_weight_step:
+            self.weight_step.copy_(torch.tensor(weight).reshape(-1, *[1] * (self.weight_step.dim() - 1)))
 
 
 def weight_layers(network: nn.Module) -> dict[str, WeightLayer]:
@@ -183,6 +190,15 @@ def weight_layers(network: nn.Module) -> dict[str, WeightLayer]:
             rule="training needs at least one layer with weights",
         )
     return found
+
+
+def trained_layers(network: nn.Module) -> dict[str, Any]:
+    """The weight layers of a network with masks and quantizers attached.
+
+    Any, because ``weight_orig``, ``weight_mask`` and ``quantizer`` are no declared
+    attributes of a torch layer.
+    """
+    return dict(weight_layers(network))
 
 
 def attach_quantizers(network: nn.Module, options: QuantizationOptions) -> dict[str, LayerQuantizer]:
@@ -211,8 +227,8 @@ def calibrate_quantizers(network: nn.Module, images: Tensor) -> None:
 
     Raises :class:`NetworkError` for a layer that the forward pass never reaches.
     """
-    layers, samples = weight_layers(network), _layer_inputs(network, images)
-    for name, layer in layers.items():
+    samples = _layer_inputs(network, images)
+    for name, layer in trained_layers(network).items():
         if name not in samples:
             raise NetworkError(
                 given=f"layer {name} was not reached by the forward pass",
@@ -229,7 +245,7 @@ def restore_quantizers(network: nn.Module, records: Mapping[str, LayerQuantizati
     and dead channels are part of it, so calibrating it anew would ruin it. Raises
     :class:`QuantizationError` for a layer without a record or with other bits.
     """
-    for name, layer in weight_layers(network).items():
+    for name, layer in trained_layers(network).items():
         if name not in records:
             raise QuantizationError(
                 given=f"a quantized checkpoint without the scales of layer {name}",
@@ -272,4 +288,5 @@ def _fake_dorefa(weight: Tensor, mask: Tensor, bits: int) -> Tensor:
     # Straight through the rounding only: the gradient still passes tanh and the peak.
     smooth = squashed / peak * (scale * (2**bits - 1))
     rounded = dorefa_codes(detached, bits, mask) * scale
-    return (smooth + (rounded - smooth).detach()) * mask
+    quantized: Tensor = (smooth + (rounded - smooth).detach()) * mask
+    return quantized

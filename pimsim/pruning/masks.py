@@ -40,9 +40,9 @@ def mask_layers(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
             )
     for name, layer in layers.items():
         if name in masks:
-            torch_prune.custom_from_mask(layer, "weight", masks[name])
+            torch_prune.custom_from_mask(layer, "weight", masks[name])  # type: ignore[no-untyped-call]
         else:
-            torch_prune.identity(layer, "weight")
+            torch_prune.identity(layer, "weight")  # type: ignore[no-untyped-call]
 
 
 def layer_mask(layer: WeightLayer) -> Tensor | None:

@@ -124,7 +124,7 @@ _UNRECORDED = frozenset({"out", "data", "data_name", "show_progress"})
 
 def prune_command(options: dict[str, Any], data: str, out: str) -> str:
     """The command line of a run: every option that :func:`prune` does not default to."""
-    defaults = prune.__kwdefaults__
+    defaults = prune.__kwdefaults__ or {}
     words = ["pimsim", "prune", "--network", options["network"], "--data", data, "--out", out]
     for name, value in options.items():
         if name != "network" and (name == "method" or value != _plain(defaults[name])):
@@ -207,7 +207,7 @@ def _checked_target(out: str | Path) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """JSON's version of an option: paths as their name, tuples as lists."""
-    if isinstance(value, Path):
-        return value.name
+    """JSON's version of an option: tuples as lists, of an absolute path only the name."""
+    if isinstance(value, (str, Path)):
+        return Path(value).name if Path(value).is_absolute() else str(value)
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value

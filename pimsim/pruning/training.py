@@ -138,7 +138,7 @@ def _run_epoch(
 ) -> tuple[float, float]:  # fmt: skip
     """Mean loss and training accuracy of one pass over the data."""
     generator = torch.Generator().manual_seed(recipe.seed * _SEED_STRIDE + epoch)
-    order = torch.randperm(len(train_set), generator=generator).split(recipe.batch)
+    order = torch.randperm(len(train_set), generator=generator).split(recipe.batch)  # type: ignore[no-untyped-call]
     network.train()
     loss_sum, correct = 0.0, 0
     # A network's own dropout draws from the global generator: seed it for this epoch only.
@@ -167,12 +167,12 @@ def _step(
     loss = functional.cross_entropy(outputs.float(), labels, label_smoothing=recipe.label_smoothing)
     if not torch.isfinite(loss):
         raise PruningError(
-            given=f"a loss of {float(loss)} at the learning rate {rate:.4g}",
+            given=f"a loss of {float(loss.detach())} at the learning rate {rate:.4g}",
             rule="training must stay finite",
             fix="lower the learning rate",
         )
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     for quantizer in quantizers(network):
         quantizer.keep_positive()

@@ -1,0 +1,124 @@
+"""Methods by name, the layers they take and the patterns they choose."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pimsim.errors import PruningError
+from pimsim.pruning.masks import mask_layers, pattern_mask
+from pimsim.pruning.patterns import border_patterns
+from pimsim.pruning.registry import METHODS, NoPruning, PatternPruning, PruningPlan, pruning_method
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, stride=2), nn.Conv2d(4, 4, 1),
+        nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 8, 5), nn.Linear(8, 2),
+    )  # fmt: skip
+
+
+def with_weak_border(keep: str) -> nn.Sequential:
+    """A network whose second layer is weak exactly where ``keep`` prunes."""
+    built = network()
+    with torch.no_grad():
+        built[1].weight.copy_(pattern_mask(keep, built[1].weight) + 0.1)
+    return built
+
+
+def test_only_stride_1_square_width_3x3_convolutions_are_taken() -> None:
+    plan = PatternPruning().plan(network())
+    assert [name for name, _ in plan.keep] == ["1", "5"]
+
+
+@pytest.mark.parametrize("keep", border_patterns())
+def test_the_pattern_with_most_energy_is_chosen(keep: str) -> None:
+    assert dict(PatternPruning().plan(with_weak_border(keep)).keep)["1"] == keep
+
+
+def test_the_first_candidate_wins_a_tie() -> None:
+    built = network()
+    nn.init.ones_(built[1].weight)
+    assert dict(PatternPruning().plan(built).keep)["1"] == border_patterns()[0]
+
+
+def test_named_layers_replace_the_default_choice() -> None:
+    plan = pruning_method("pattern", keep=["1" * 12 + "0" * 13], layers=["6"]).plan(network())
+    assert plan.keep == (("6", "1" * 12 + "0" * 13),)
+
+
+def test_a_plan_prunes_the_same_taps_in_every_kernel() -> None:
+    built = with_weak_border("110110110")
+    masks = PatternPruning().plan(built).masks(built)
+    assert set(masks) == {"1", "5"}
+    assert masks["1"].shape == built[1].weight.shape
+    assert masks["1"].unique(dim=0).shape[0] == 1
+    assert masks["1"][0, 0].tolist() == [[1, 1, 0]] * 3
+
+
+def test_planning_leaves_the_weights_alone() -> None:
+    built, before = network(), network().state_dict()
+    PatternPruning().plan(built)
+    assert all(torch.equal(value, before[key]) for key, value in built.state_dict().items())
+
+
+def test_a_plan_has_a_picture_and_equality() -> None:
+    plan = PruningPlan("pattern", (("conv1", "000111111"), ("layer2.conv", "110110110")))
+    assert plan.picture() == "conv1        ... ### ###\nlayer2.conv  ##. ##. ##."
+    assert plan == PruningPlan("pattern", plan.keep)
+    assert NoPruning().plan(network()).picture() == "nothing is pruned"
+
+
+def test_masked_layers_look_as_torch_prunes_them() -> None:
+    built = network()
+    original = built[1].weight.detach().clone()
+    mask_layers(built, {"1": pattern_mask("000111111", built[1].weight)})
+    assert torch.equal(built[1].weight_orig, original)
+    assert not built[1].weight[:, :, 0].any()
+    assert torch.equal(built[1].weight[:, :, 1:], original[:, :, 1:])
+    assert all(hasattr(layer, "weight_mask") for layer in built)
+
+
+def test_a_mask_for_an_unknown_layer_is_refused() -> None:
+    with pytest.raises(PruningError, match="a mask for 9: must name a layer with weights: 0, 1"):
+        mask_layers(network(), {"9": torch.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "patern"}, "Did you mean 'pattern'?"),
+        ({"name": "none", "keep": ["000111111"]}, "'none' prunes nothing"),
+    ],
+)
+def test_a_wrong_method_is_explained(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(PruningError) as caught:
+        pruning_method(**arguments)  # type: ignore[arg-type]
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (PatternPruning(layers=("7",)), "layer '7': must name a convolution of the network"),
+        (PatternPruning(layers=("3",)), "a 1x1 kernel needs 1 digits"),
+        (PatternPruning(("0001",)), "a 3x3 kernel needs 9 digits"),
+    ],
+)
+def test_a_layer_that_cannot_take_the_pattern_is_explained(method: PatternPruning, message: str) -> None:
+    with pytest.raises(PruningError) as caught:
+        method.plan(network())
+    assert message in str(caught.value)
+
+
+def test_a_network_without_a_layer_to_prune_is_refused() -> None:
+    with pytest.raises(PruningError, match="without stride-1 3x3 convolutions"):
+        PatternPruning().plan(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_the_registry_holds_the_documented_methods_and_cannot_be_changed() -> None:
+    assert list(METHODS) == ["none", "pattern"]
+    with pytest.raises(TypeError):
+        METHODS["other"] = METHODS["none"]  # type: ignore[index]
