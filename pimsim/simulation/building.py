@@ -95,7 +95,15 @@ class _Builder:
         return len(self.stages) - 1
 
     def _take(
-        self, name: str, capacity: int, acquire: int, at: str, release: Iterable[int], when: str, window: bool, cause: str
+        self,
+        name: str,
+        capacity: int,
+        acquire: int,
+        at: str,
+        release: Iterable[int],
+        when: str,
+        window: bool,
+        cause: str,
     ) -> None:
         self.slots.append(Slots(name, capacity, acquire, at, tuple(release), when, window, cause))
 
@@ -178,7 +186,8 @@ class _Builder:
         if source != array:
             depth = self.chip.macro.sample_hold.depth
             self._take("sample_hold", depth, array, "end", (source,), "leave", False, "adc")
-        self._take("samples", 1, source, "end", (shift,), "start", False, "output")
+        # Taken before the conversion starts: a converter shared by arrays must never wait while it is held.
+        self._take("samples", 1, source, "start", (shift,), "start", False, "output")
         if self.chip.timing.discipline == "serial":
             self._take("step", 1, array, "start", (source,), "done", False, "adc")
 
@@ -200,7 +209,13 @@ class _Builder:
             bits = rows * self.chip.macro.row_driver.bits
             steps = copies * len(acts)
             read.append(
-                (("row_driver", rows), ("crossbar", cells), ("input_register_read_bits", bits), ("array_steps", steps), *index)
+                (
+                    ("row_driver", rows),
+                    ("crossbar", cells),
+                    ("input_register_read_bits", bits),
+                    ("array_steps", steps),
+                    *index,
+                )
             )
             convert.append((("sample_hold", samples), ("adc", samples)))
             update.append((("shift_add", samples), ("output_register", sums)))
@@ -221,7 +236,10 @@ class _Builder:
 
     def _add_tail(self, inputs: list[int]) -> int:
         per_round = [self.work.rounds[number] for _, number in self.phases]
-        rows = [self._tail_jobs(round_, phase, i) for i, (round_, (phase, _)) in enumerate(zip(per_round, self.phases, strict=True))]
+        rows = [
+            self._tail_jobs(round_, phase, i)
+            for i, (round_, (phase, _)) in enumerate(zip(per_round, self.phases, strict=True))
+        ]
         source = tuple(inputs)
         index = -1
         for position, name in enumerate(("merge", "activation", "digital", "router")):

@@ -23,6 +23,8 @@ Probe = Callable[[Span], None]
 #: slot is seen at once; arbiters last, when the instant is complete.
 _SERVICE = NORMAL + 1
 _ARBITER = _SERVICE + len(STAGE_ORDER)
+#: The stages that load inputs, and the stall cause of an array that waits for them.
+_LOADS = {"edram_read": "buffer", "bus": "bus"}
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class _Player:
         self.window_at: list[int] = []  # when each finished window is done
         self.spans: list[tuple[int, int]] = []
         self.blocked: Event | None = None
+        self.waits_for: str | None = None
         self.hungry: Event | None = None
         self.hungry_for: _Player | None = None
         self.by_window: list[_Player] = []
@@ -258,10 +261,10 @@ class _Player:
     def _acquire(self, slots: _Slots) -> Generator[Event, object, None]:
         since = self.env.now
         while not slots.free:
-            slots.waiting = self
+            slots.waiting, self.waits_for = self, slots.cause
             self.blocked = Event(self.env)
             yield self.blocked
-            slots.waiting = None
+            slots.waiting, self.waits_for = None, None
         slots.free -= 1
         if self.stage.name == "array" and self.env.now > since:
             self.engine.stall(slots.cause, self.env.now - since, self)
@@ -320,21 +323,24 @@ class _Engine:
 
     def window_leaves(self, player: _Player, start: int, done: int) -> None:
         """Remember when loads were served, for the causes of stalls."""
-        if player.stage.name in ("edram_read", "bus"):
+        if player.stage.name in _LOADS:
             player.spans.append((start, done))
 
     def stall(self, cause: str, duration: int, player: _Player) -> None:
         """An array waited for a finite buffer."""
-        if cause == "adc":
-            converter = next(p for p in player.followers if p.stage.name == "adc")
-            cause = "output" if converter.blocked is not None and converter.stage.resource not in self.arbiters else cause
+        converters = [p for p in player.followers if p.stage.name == "adc"]
+        if cause == "adc" and converters and converters[0].waits_for == "output":
+            cause = "output"
         self.stalls[cause] += duration
 
-    def starved(self, bus: _Player, window: int, since: int) -> None:
+    def starved(self, source: _Player, window: int, since: int) -> None:
         """An array waited for its input: split the time into bus, buffer, and what came before."""
         now = self.env.now
         remaining = now - since
-        for player, cause in ((bus, "bus"), (bus.by_window[0], "buffer")):
+        for player in (source, *source.by_window):
+            cause = _LOADS.get(player.stage.name)
+            if cause is None:
+                continue
             begin, end = player.spans[window]
             served = max(0, min(now, end) - max(since, begin))
             self.stalls[cause] += served

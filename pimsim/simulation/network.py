@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pimsim.errors import SimulationError, nearest
 from pimsim.hardware.records import DISCIPLINES, Chip
 from pimsim.mapping.placement import Placement
-from pimsim.network.layers import DigitalOp, Layer, Network
+from pimsim.network.layers import DigitalOp, Network
 from pimsim.simulation.building import build_plan, ceil_div
 from pimsim.simulation.costs import ACTIONS, Item, dynamic_energy_j, inventory
 from pimsim.simulation.counting import engine_counts, formula_counts
@@ -248,9 +248,7 @@ def _programming(work: LayerWork, chip: Chip) -> tuple[int, int]:
 def _collect(
     chip: Chip, engine: str, works: list[LayerWork], layers: tuple[LayerResult, ...], notes: tuple[str, ...]
 ) -> SimulationResult:
-    last = max(
-        (array.tile for work in works for round_ in work.rounds for array in round_.arrays), default=-1
-    )
+    last = max((array.tile for work in works for round_ in work.rounds for array in round_.arrays), default=-1)
     latency = layers[-1].end_fs
     components = tuple(_component(item, layers, latency) for item in inventory(chip, last + 1))
     return SimulationResult(

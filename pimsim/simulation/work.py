@@ -158,7 +158,12 @@ def _locate(
         columns = len(tile.columns)
         works.append(
             ArrayWork(
-                len(tile.rows), columns, columns * per_weight, macro // chip.tile.macros, macro % chip.tile.macros, array
+                len(tile.rows),
+                columns,
+                columns * per_weight,
+                macro // chip.tile.macros,
+                macro % chip.tile.macros,
+                array,
             )
         )
     return tuple(works)

@@ -49,7 +49,17 @@ def chip(
     h, u = active or (rows, columns)
     crossbar = Crossbar(rows, columns, cell_bits, "offset", read_fs, 1e-15, 1e-15, 0.0, h, u, 1e-12, 86 * NS)
     adc = Adc(
-        8, adc_interval_fs, adc_interval_fs, 1e-12, 2e-4, 1e-9, adc_columns or columns, adc_arrays, "isaac", 8, "saturate"
+        8,
+        adc_interval_fs,
+        adc_interval_fs,
+        1e-12,
+        2e-4,
+        1e-9,
+        adc_columns or columns,
+        adc_arrays,
+        "isaac",
+        8,
+        "saturate",
     )
     clocked = Unit(1, ISAAC_CLOCK, ISAAC_CLOCK, 1e-14, 1e-6, 1e-12)
     shift_add = Unit(4, ISAAC_CLOCK, 390_625, 1e-14, 1e-6, 1e-12)
