@@ -9,16 +9,11 @@ from dataclasses import dataclass, field
 from pimsim.hardware.records import Chip, Unit
 from pimsim.network.layers import DigitalOp
 from pimsim.simulation.plan import Counts, Jobs, LayerPlan, Phase, Slots, Stage
-from pimsim.simulation.services import Activation, activations, array_fs, burst_fs, shift_add_fs
+from pimsim.simulation.services import Activation, activations, array_fs, burst_fs, ceil_div, shift_add_fs
 from pimsim.simulation.work import ArrayWork, LayerWork, Load, Round
 
 IDLE = Jobs(1, (0,), (0,), units=0)
 Works = tuple[ArrayWork | None, ...]  # one array position: its work in each phase
-
-
-def ceil_div(a: int, b: int) -> int:
-    """a / b rounded up."""
-    return -(-a // b)
 
 
 def phases(work: LayerWork) -> tuple[tuple[Phase, int], ...]:
@@ -272,7 +267,7 @@ class _Builder:
         return Jobs(1, (beats * unit.interval_fs,), (max(latency, self.chip.timing.stage_fs),), (counts,))
 
     def _between_layers(self, round_: Round, number: int) -> Jobs:
-        """Residual additions and pooling, spread over the windows of the last round; the rest falls to the last window."""
+        """Residual additions and pooling, spread over the windows of the last round; the last window takes the rest."""
         totals = digital_operations(self.work.digital)
         if not any(totals.values()) or self.phases[number][1] != len(self.work.rounds) - 1:
             return IDLE

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pimsim.hardware.records import Chip
-from pimsim.simulation.building import ceil_div
-from pimsim.simulation.services import activations, array_fs, burst_fs, shift_add_fs
+from pimsim.simulation.services import activations, array_fs, burst_fs, ceil_div, shift_add_fs
 from pimsim.simulation.work import LayerWork
 
 
@@ -52,7 +51,7 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
     load_busy, load = max(busy for busy, _ in loads), max(latency for _, latency in loads)
     each, steps = _widest(work, chip)
     step = step_fs(chip, each)
-    shift_busy, shift = shift_add_fs(chip, each)
+    _shift_busy, shift = shift_add_fs(chip, each)
     convert = 0 if timing.discipline == "multiplexed" else burst_fs(chip, each)[1]
     round_ = work.rounds[-1]
     units = len(round_.loads)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pimsim.hardware.records import Buffer, Chip, Unit
+from pimsim.simulation.services import ceil_div
 
 UPDATE_BYTES = 2  # one accumulation touches 16 bits of the output register (ISAAC, `hardware.md` 1.1)
 
@@ -33,8 +34,8 @@ def inventory(chip: Chip, tiles: int) -> tuple[Item, ...]:
     macro, tile, crossbar = chip.macro, chip.tile, chip.crossbar
     macros = tiles * tile.macros
     arrays = macros * macro.arrays
-    converters = -(-(-(-crossbar.columns // macro.adc.columns)) * arrays // macro.adc.arrays)
-    routers = -(-tiles // chip.router.tiles)
+    converters = ceil_div(ceil_div(crossbar.columns, macro.adc.columns) * arrays, macro.adc.arrays)
+    routers = ceil_div(tiles, chip.router.tiles)
     cells = crossbar.rows * crossbar.columns
     adc, driver, hold = macro.adc, macro.row_driver, macro.sample_hold
     ir, register, tor, bus = macro.input_register, macro.output_register, tile.output_register, tile.bus

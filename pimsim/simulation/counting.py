@@ -6,8 +6,9 @@ from collections import Counter
 
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayTile
-from pimsim.simulation.building import ceil_div, digital_operations
+from pimsim.simulation.building import digital_operations
 from pimsim.simulation.plan import LayerPlan
+from pimsim.simulation.services import ceil_div
 from pimsim.simulation.work import LayerWork
 
 

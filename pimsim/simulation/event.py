@@ -79,6 +79,11 @@ class _Slots:
                 self.waiting.wake()
 
 
+def _release(due: list[tuple[_Slots, int]]) -> None:
+    for slots, index in due:
+        slots.release(index)
+
+
 class _Arbiter:
     """A resource that several stages use: first come, first served, ties by stage order, then unit."""
 
@@ -235,7 +240,7 @@ class _Player:
         if due:
             moment = _Moment(self.env, done - self.env.now, NORMAL)
             assert moment.callbacks is not None
-            moment.callbacks.append(lambda _: [slots.release(index) for slots, index in due])
+            moment.callbacks.append(lambda _: _release(due))
 
     def _hunger(self, source: _Player) -> Event:
         """An event for the next job of an input stage."""

@@ -10,12 +10,13 @@ from pimsim.errors import SimulationError, nearest
 from pimsim.hardware.records import DISCIPLINES, Chip
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import DigitalOp, Network
-from pimsim.simulation.building import build_plan, ceil_div
+from pimsim.simulation.building import build_plan
 from pimsim.simulation.costs import ACTIONS, Item, dynamic_energy_j, inventory
 from pimsim.simulation.counting import engine_counts, formula_counts
 from pimsim.simulation.event import Played, Probe, play
 from pimsim.simulation.plan import LayerPlan
 from pimsim.simulation.results import STALL_CAUSES, ComponentResult, LayerResult, SimulationResult
+from pimsim.simulation.services import ceil_div
 from pimsim.simulation.work import LayerWork, layer_work
 from pimsim.units import seconds
 

@@ -70,8 +70,8 @@ class Jobs:
 class Stage:
     """One pipeline stage of one unit (or of identical units in lockstep).
 
-    ``inputs`` and ``resource`` index the plan; ``jobs`` has one entry per phase. ``tile``, ``macro`` and ``array`` locate
-    the first unit (-1 where a level does not apply).
+    ``inputs`` and ``resource`` index the plan; ``jobs`` has one entry per phase. ``tile``, ``macro`` and ``array``
+    locate the first unit (-1 where a level does not apply).
     """
 
     name: str
@@ -89,8 +89,8 @@ class Slots:
     """A finite buffer: ``capacity`` tokens, taken by one stage and given back by others.
 
     A token is taken by ``acquire`` at ``start`` or ``end`` of a job, and given back when every stage of
-    ``release`` reaches ``release_at`` (``start`` or ``leave`` of the job, or ``done``). ``per_window`` tokens are taken by the
-    first and given back by the last job of a window. ``cause`` is what an array that waits for it waits for.
+    ``release`` reaches ``release_at`` (``start`` or ``leave`` of the job, or ``done``). ``per_window`` tokens are taken
+    by the first (at ``start``) or last (at ``end``) job of a window, and given back alike. ``cause`` is what an array that waits for it waits for.
     """
 
     name: str

@@ -51,6 +51,11 @@ class Activation:
         return len(self.rows), self.conversions_each, self.input_steps
 
 
+def ceil_div(a: int, b: int) -> int:
+    """a / b rounded up."""
+    return -(-a // b)
+
+
 def _chunks(total: int, size: int) -> tuple[int, ...]:
     full, rest = divmod(total, size)
     return (size,) * full + ((rest,) if rest else ())
@@ -63,8 +68,8 @@ def activations(array: ArrayWork, input_steps: int, chip: Chip) -> Activation:
     per_weight = array.columns // array.weight_columns
     ends = [sum(columns[: i + 1]) // per_weight for i in range(len(columns))]
     updates = tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
-    converters = -(-crossbar.active_columns // adc.columns)
-    each = tuple(-(-used // converters) for used in columns)
+    converters = ceil_div(crossbar.active_columns, adc.columns)
+    each = tuple(ceil_div(used, converters) for used in columns)
     return Activation(_chunks(array.rows, crossbar.active_rows), columns, updates, each, input_steps)
 
 
@@ -93,6 +98,6 @@ def shift_add_fs(chip: Chip, conversions_each: int) -> tuple[int, int]:
     Samples stream through the unit, so that its own latency hides behind the burst unless it is longer.
     """
     unit, macro = chip.macro.shift_add, chip.macro
-    converters = -(-chip.crossbar.active_columns // macro.adc.columns)
-    occupancy = conversions_each * converters * -(-macro.arrays // unit.count) * unit.interval_fs
+    converters = ceil_div(chip.crossbar.active_columns, macro.adc.columns)
+    occupancy = conversions_each * converters * ceil_div(macro.arrays, unit.count) * unit.interval_fs
     return occupancy, max(occupancy, unit.latency_fs + macro.output_register.latency_fs, chip.timing.stage_fs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_no_unit_does_two_jobs_at_once(machine: Chip, layer: Layer, method: str)
     spans: list[Span] = []
     simulate_layer(work_of(layer, machine, method), machine, probe=spans.append)
     arrays = sorted((s.tile, s.macro, s.array, s.start_fs, s.end_fs) for s in spans if s.stage == "array")
-    for one, two in zip(arrays, arrays[1:], strict=False):
+    for one, two in itertools.pairwise(arrays):
         assert one[:3] != two[:3] or one[4] <= two[3]
 
 

@@ -18,7 +18,7 @@ Times = dict[tuple[int, int], tuple[int, int, int]]
 
 
 def fixed_point(plan: LayerPlan) -> Times:
-    """(start, leave, done) of every (stage, job) by iterating the rules of `pimsim.simulation.plan` until nothing moves.
+    """(start, leave, done) of every (stage, job) by iterating the rules of `plan.py` until nothing moves.
 
     Written for plans whose stages share no resource; slow and without any queue or event.
     """
@@ -28,7 +28,7 @@ def fixed_point(plan: LayerPlan) -> Times:
     while True:
         moved = False
         for (s, k), old in list(times.items()):
-            window, step, steps, occupancy, latency = jobs[s][k]
+            _window, _step, _steps, occupancy, latency = jobs[s][k]
             before = times[s, k - 1] if k else (0, 0, 0)
             needed = [times[i, _needed(stages, jobs, s, i, k)][2] for i in stages[s].inputs]
             start = max([before[1], *needed, *_slot_times(plan, jobs, times, s, k, "start")])
