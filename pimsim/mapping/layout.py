@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from pimsim.network.layers import Geometry, Pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_Integer = TypeVar("_Integer", bound=np.integer[Any])
 
 
 @dataclass(frozen=True)
@@ -245,8 +247,11 @@ class Mapping:
         """
         return self.window_origins[:, None] + self.row_offsets(rows)[None, :]
 
-    def pad_input(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Images (N, C, H, W) with the zeros that windows read, flattened to (N, C * H' * W') for `window_pixels`."""
+    def pad_input(self, images: NDArray[_Integer]) -> NDArray[_Integer]:
+        """Images (N, C, H, W) with the zeros that windows read, flattened to (N, C * H' * W') for `window_pixels`.
+
+        The integer type is kept.
+        """
         top, _, left, _ = self.geometry.padding
         count, _, height, width = images.shape
         padded = np.zeros((count, *self.gather_shape), dtype=images.dtype)

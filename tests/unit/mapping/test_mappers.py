@@ -154,7 +154,7 @@ def test_an_array_smaller_than_a_kernel_falls_back_to_im2col() -> None:
 
 
 def test_a_large_linear_layer_maps_in_a_second() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     mapping = map_layer(Geometry("fc", 25088, 4096, kind="linear"), ArrayShape(128, 128, 4), "vw-sdk")
     assert len(mapping.tiles) == 196 * 128
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
