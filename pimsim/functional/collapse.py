@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pimsim.functional.conversion import Conversion
-from pimsim.functional.packed import compiled_kernels, over_images
+from pimsim.functional.packed import compiled_kernels, over_parts
 from pimsim.functional.programming import ProgrammedRows
 from pimsim.functional.windows import WindowPort
 from pimsim.hardware.encodings import InputStep
@@ -23,9 +24,6 @@ from pimsim.network.layers import Precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-#: Elements of the gathered inputs of one product: 8 MB in float32, so that it stays in cache.
-GATHERED_ELEMENTS = 2**21
 
 
 def split_columns(
@@ -36,10 +34,12 @@ def split_columns(
     Decided on the stored cells of each weight column: all its slices in all row groups must be safe.
     An ADC whose unit is stretched (`Conversion.stretched`) rounds every sum, so nothing is safe.
     """
-    safe, unsafe = [], []
+    safe: list[ProgrammedRows] = []
+    unsafe: list[ProgrammedRows] = []
     drive = max((1 << step.bits) - 1 for step in steps)
     for programmed in arrays:
-        fits = (programmed.cell_sums * drive <= adc.limit).all(axis=(0, 1)) & (not adc.stretched)
+        overflow: NDArray[np.bool_] = np.any(programmed.cell_sums * drive > adc.limit, axis=(0, 1))
+        fits = np.logical_and(~overflow, not adc.stretched)
         for chosen, parts in ((fits, safe), (~fits, unsafe)):
             if chosen.any():
                 parts.append(programmed if chosen.all() else programmed.take(chosen))
@@ -60,39 +60,38 @@ class DenseProduct:
     weights: NDArray[np.int64]
     kind: np.dtype[Any]
 
-    @cached_property
-    def _places(self) -> NDArray[np.int64]:
-        """Output of each column and window, (C, windows)."""
-        return np.ascontiguousarray(self.port.outputs.T)
-
     def add(self, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> None:
         """Add the product over padded images (N, pixels) to outputs (N, OC * O_h * O_w)."""
-        images = max(1, GATHERED_ELEMENTS // max(1, len(self.port.rows) * len(self.port.origins)))
-        weights = np.ascontiguousarray(self.weights.T.astype(self.kind))
-        for first in range(0, len(padded), images):
-            part = slice(first, first + images)
-            self._add_part(padded[part], outputs[part], weights)
-
-    def _add_part(self, padded: NDArray[np.int32], outputs: NDArray[np.int64], weights: NDArray[Any]) -> None:
         kernels = compiled_kernels()
-        if kernels is None or self.kind == np.int64:
-            values = np.matmul(self.port.read(padded).astype(self.kind), weights.T)
-            self.port.add(values.astype(np.int64), outputs)
-            return
-        import torch
+        if kernels is None:
+            self._add_plainly(padded, outputs)
+        else:
+            over_parts(lambda part: self._add_compiled(kernels, padded[part], outputs[part]), len(padded))
 
-        gathered = np.empty((len(padded), len(self.port.rows), len(self.port.origins)), dtype=self.kind)
-        port, width = self.port, self.port.mapping.grid[1]
+    def _add_plainly(self, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> None:
+        """Image by image in numpy."""
+        for image in range(len(padded)):
+            part = slice(image, image + 1)
+            values = np.matmul(self.port.read(padded[part]).astype(self.kind), self._matrix.T)
+            self.port.add(values.astype(np.int64), outputs[part])
 
-        def gather(image: int) -> None:
-            kernels.gather_image(padded[image], port.offsets, port.origins, width, gathered[image])
+    def _add_compiled(self, kernels: ModuleType, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> None:
+        """Image by image through one buffer, which stays in cache."""
+        port, matrix = self.port, self._matrix
+        gathered = np.empty((len(port.rows), len(port.origins)), dtype=self.kind)
+        values = np.empty((len(port.columns), len(port.origins)), dtype=self.kind)
+        shape = np.array(
+            [*port.mapping.grid, *port.mapping.outputs, *port.mapping.geometry.output_size], dtype=np.int64
+        )
+        for pixels, output in zip(padded, outputs, strict=True):
+            kernels.gather_image(pixels, port.offsets, port.origins, port.mapping.grid[1], gathered)
+            kernels.multiply_image(matrix, gathered, values)
+            kernels.scatter_image(values, port.columns.output, port.columns.a, port.columns.b, shape, output)
 
-        def scatter(image: int) -> None:
-            kernels.scatter_image(values[image], self._places, outputs[image])
-
-        over_images(gather, len(padded))
-        values = torch.matmul(torch.from_numpy(weights), torch.from_numpy(gathered)).numpy()
-        over_images(scatter, len(padded))
+    @cached_property
+    def _matrix(self) -> NDArray[Any]:
+        """The weights as the product takes them, (C, R)."""
+        return np.ascontiguousarray(self.weights.T.astype(self.kind))
 
 
 def dense_products(

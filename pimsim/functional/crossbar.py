@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -88,7 +88,9 @@ class CrossbarLayer:
         layer_weight(self.layer)
         mapping, crossbar = self.placement.mapping, self.read_out.crossbar
         if mapping.geometry != self.layer.geometry:
-            raise SimulationError(f"a placement of '{mapping.geometry.name}'", "it is of another layer", self.layer.name)
+            raise SimulationError(
+                f"a placement of '{mapping.geometry.name}'", "it is of another layer", self.layer.name
+            )
         needed = columns_per_weight(crossbar.encoding, self.layer.precision.weight_bits, crossbar.cell_bits)
         if mapping.array.columns_per_weight != needed or mapping.array.rows > crossbar.rows:
             raise SimulationError(
@@ -136,7 +138,7 @@ class CrossbarLayer:
     @property
     def conversions(self) -> int:
         """ADC conversions of one image: windows x steps x sum over arrays of row groups x physical columns."""
-        columns = sum(p.groups * p.gain.shape[1] * len(p.columns) for p in self.programmed)
+        columns = sum(p.groups * int(p.gain[0].size) for p in self.programmed)
         return self.placement.mapping.windows * len(self.steps) * columns
 
     def multiply(self, inputs: NDArray[np.integer]) -> tuple[NDArray[np.int64], Observations]:
@@ -149,7 +151,7 @@ class CrossbarLayer:
         geometry = self.layer.geometry
         check_inputs(geometry, inputs.shape)
         check_range(inputs, self.layer.precision, self.layer.name)
-        padded = self.placement.mapping.pad_input(np.asarray(inputs, dtype=np.int32))  # type: ignore[arg-type]
+        padded: NDArray[Any] = self.placement.mapping.pad_input(inputs.astype(np.int32, copy=False))
         outputs = np.zeros((len(inputs), geometry.out_channels * int(np.prod(geometry.output_size))), dtype=np.int64)
         clipped, largest = self._engine.add(padded, outputs)
         for product in self.products:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,13 +45,15 @@ def compiled_kernels() -> ModuleType | None:
     return kernels
 
 
-def over_images(work: Callable[[int], T], images: int) -> list[T]:
-    """``work`` for every image, on all cores; for compiled work that holds no lock."""
-    cores = min(os.cpu_count() or 1, images)
-    if cores < 2:
-        return [work(image) for image in range(images)]
+def over_parts(work: Callable[[slice], T], images: int) -> list[T]:
+    """``work`` for consecutive parts of a batch, one for each core; for compiled work that holds no lock."""
+    cores = max(1, min(os.cpu_count() or 1, images))
+    ends = [images * core // cores for core in range(cores + 1)]
+    parts = [slice(first, last) for first, last in pairwise(ends)]
+    if cores == 1:
+        return [work(part) for part in parts]
     with ThreadPoolExecutor(cores) as pool:
-        return list(pool.map(work, range(images)))
+        return list(pool.map(work, parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +94,14 @@ class PackedEngine:
         # Codes in units of one merge with the digital terms at once; stretched codes are scaled at the end.
         codes = np.zeros_like(outputs) if self.conversion.stretched else outputs
 
-        def read(image: int) -> list[tuple[int, int]]:
+        def read(part: slice) -> list[tuple[int, int]]:
             return [
-                _read(kernels, packed, padded[image], steps, adc, codes[image], outputs[image])
+                _read(kernels, packed, pixels, steps, adc, code, output)
+                for pixels, code, output in zip(padded[part], codes[part], outputs[part], strict=True)
                 for packed in self._packed
             ]
 
-        seen = [counts for image in over_images(read, len(padded)) for counts in image]
+        seen = [counts for part in over_parts(read, len(padded)) for counts in part]
         if self.conversion.stretched:
             outputs += self.conversion.values(codes)
         return sum(clipped for clipped, _ in seen), max((largest for _, largest in seen), default=0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,7 +137,7 @@ def _invert(
     save an ADC bit in every operation unit.
     """
     stored, flags = codes.copy(), []
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in pairwise(starts):
         part = codes[first:last].reshape(last - first, -1)
         kept, flipped = inverted(part, cell_bits)
         stored[first:last] = kept.reshape(last - first, *codes.shape[1:])
@@ -148,7 +149,9 @@ def _join(parts: list[ProgrammedRows]) -> ProgrammedRows:
     """Arrays with equal rows side by side."""
     if len(parts) == 1:
         return parts[0]
-    columns = Columns(*(np.concatenate([getattr(part.columns, axis) for part in parts]) for axis in ("output", "a", "b")))
+    columns = Columns(
+        *(np.concatenate([getattr(part.columns, axis) for part in parts]) for axis in ("output", "a", "b"))
+    )
     return ProgrammedRows(
         parts[0].block,
         parts[0].rows,
