@@ -295,10 +295,22 @@ def test_missing_key_is_placed_at_its_mapping(part: str, parent: str, given: str
     assert message(text) == f"c.yaml:{line}{colon}{given}: this key is missing. {fix}."
 
 
+def test_missing_key_of_an_extended_mapping_is_placed_in_the_child(folder: Path) -> None:
+    """The child's file is the one to edit; a mapping that only the parent has is placed in the parent."""
+    text = preset_text("interval: {value: 0.78125 ns", "flit_bits")
+    Path("base.yaml").write_text(text, encoding="utf-8")
+    found = message("extends: base.yaml\ntile:\n  macro:\n    adc: {bits: 7}\n")
+    assert found == (
+        "'c.yaml': 2 problems were found:\n"
+        f"  base.yaml:{line_of(text, 'router:')} (router): 'flit_bits': this key is missing. Add 'flit_bits: 8'.\n"
+        "  c.yaml:4 (tile.macro.adc): 'interval': this key is missing. Add 'interval: 0.78125 ns'."
+    )
+
+
 def test_leakage_needs_a_share_or_a_static_power(folder: Path) -> None:
     text = preset_text("leakage_share")
     found = message(text)
-    assert found.startswith("'c.yaml': 10 problems were found:\n")
+    assert found.startswith("'c.yaml': 11 problems were found:\n")
     assert (
         f"\n  c.yaml:{line_of(text, '    shift_add:')} (tile.macro.shift_add): 'shift_add': "
         "without a static power the chip needs a leakage_share. "
