@@ -140,13 +140,17 @@ def utilisation(tables: Tables, style: str = "paper") -> Figure:
     """Busy fraction of each kind of resource over the run, one strip a kind, layers named above."""
     size = SIZES[style]
     kinds = list(dict.fromkeys(tables.resources["resource"]))
-    figure = _figure(size.page, (0.55 + 0.36 * (len(kinds) + 1)) * size.scale)
-    grid = figure.subplots(len(kinds) + 1, 1, sharex=True, squeeze=False, height_ratios=[0.6, *[1] * len(kinds)])[:, 0]
+    turns = _label_turns(tables.layers)
+    longest = max((len(name) for name, turn in turns.items() if turn == 90), default=0)
+    heights = [max(0.22, 0.072 * longest), *[0.36] * len(kinds)]
+    figure = _figure(size.page, (sum(heights) + 0.55) * size.scale)
+    grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     scale, unit = _prefix(float(tables.layers["end_ns"].max()), TIME_UNITS)
-    _layer_band(grid[0], tables.layers, scale)
+    _layer_band(grid[0], tables.layers, turns, scale)
     grid[0].set_title("Busy fraction of the resources of the layers that run")
     for i, kind in enumerate(kinds):
         _strip(grid[i + 1], *busy_over_time(tables, kind), scale, _title(kind), _look(i)[0])
+        grid[i + 1].tick_params(axis="x", length=0 if i + 1 < len(kinds) else 2.5)
     grid[-1].set_xlabel(f"time ({unit})")
     return figure
 
@@ -255,7 +259,7 @@ def _layer_axis(axes: Axes, names: list[str], style: str) -> None:
     """Layer names under the bars: upright when few and short, turned otherwise, thinned out when too many to read."""
     turned = len(names) > 6 or sum(map(len, names)) > 36
     every = -(-len(names) // 80)
-    size = (6.5 if len(names) <= 30 else 5.2) * (1.3 if style == "screen" else 1.0)
+    size = (6.5 if len(names) <= 30 else 5.0) * (1.3 if style == "screen" else 1.0)
     axes.set_xticks(range(0, len(names), every), names[::every], rotation=90 if turned else 0, fontsize=size)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.7, len(names) - 0.3)
@@ -267,7 +271,7 @@ def _component_totals(axes: Axes, totals: pd.DataFrame) -> None:
     scale, unit = _prefix(float(every.max(initial=0.0)), ENERGY_UNITS)
     dynamic, static = (totals[name].to_numpy() / scale for name in ("dynamic_energy_pj", "static_energy_pj"))
     place = np.arange(len(totals))
-    looks = [_look(i) for i in place]
+    looks = [_look(i) for i in range(len(totals))]
     axes.barh(place, dynamic, 0.7, color=[c for c, _ in looks], hatch=[h for _, h in looks], edgecolor=INK)
     label = "static" if static.any() else None
     axes.barh(place, static, 0.7, dynamic, color="white", edgecolor=INK, label=label)
@@ -282,21 +286,36 @@ def _component_totals(axes: Axes, totals: pd.DataFrame) -> None:
     axes.grid(axis="x")
     axes.set(title="Energy by component", xlabel=f"energy ({unit})")
     if label:
-        axes.legend(loc="lower right", title="white: static", handlelength=0, handletextpad=0, labelcolor="none")
+        axes.legend(loc="lower right")
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.0005 else "<0.1%"
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "<0.1 %"
 
 
-def _layer_band(axes: Axes, layers: pd.DataFrame, scale: float) -> None:
-    """A strip with the layers side by side; names where there is room."""
+def _label_turns(layers: pd.DataFrame) -> dict[str, int]:
+    """How each layer's name fits in its part of a page-wide band: level (0), upright (90), or not (absent)."""
     run = float(layers["end_ns"].max()) or 1.0
+    turns = {}
+    for name, latency_ns in zip(layers["layer"], layers["latency_ns"], strict=True):
+        if latency_ns / run > 0.0115 * (len(name) + 1):
+            turns[name] = 0
+        elif latency_ns / run > 0.018:
+            turns[name] = 90
+    return turns
+
+
+def _layer_band(axes: Axes, layers: pd.DataFrame, turns: dict[str, int], scale: float) -> None:
+    """A strip with the layers side by side; names where there is room."""
+    import matplotlib as mpl
+
+    small = 0.86 * float(mpl.rcParams["font.size"])
     for i, (name, start, end) in enumerate(zip(layers["layer"], layers["start_ns"], layers["end_ns"], strict=True)):
         axes.axvspan(start / scale, end / scale, color=("#D9D9D9", "#F2F2F2")[i % 2], linewidth=0)
-        if (end - start) / run > 0.0115 * (len(name) + 1):
-            axes.text((start + end) / 2 / scale, 0.5, name, ha="center", va="center", clip_on=True)
-    axes.set(xlim=(0, run / scale), ylim=(0, 1), yticks=[])
+        if name in turns:
+            place = (start + end) / 2 / scale
+            axes.text(place, 0.5, name, rotation=turns[name], ha="center", va="center", fontsize=small)
+    axes.set(xlim=(0, (float(layers["end_ns"].max()) or 1.0) / scale), ylim=(0, 1), yticks=[])
     axes.spines[:].set_visible(False)
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("layer", rotation=0, ha="right", va="center")
@@ -309,7 +328,7 @@ def _strip(
     axes.stairs(fraction, edges / scale, fill=True, color=colour, alpha=0.85, linewidth=0)
     axes.stairs(fraction, edges / scale, color=INK, linewidth=0.5)
     mean = float(np.average(fraction, weights=np.diff(edges))) if len(fraction) else 0.0
-    axes.text(1.008, 0.5, f"mean {mean:.0%}", transform=axes.transAxes, va="center")
-    axes.set(ylim=(0, 1.05), yticks=[0, 1], yticklabels=["0", "100%"])
+    axes.text(1.008, 0.5, f"mean {100 * mean:.0f} %", transform=axes.transAxes, va="center")
+    axes.set(ylim=(0, 1.05), yticks=[0, 1], yticklabels=["0", "100 %"])
     axes.grid(axis="y")
     axes.set_ylabel(title, rotation=0, ha="right", va="center")

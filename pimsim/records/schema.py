@@ -1,7 +1,7 @@
 """The schema of every result table: each column with its type, unit and definition.
 
-``docs/results.md`` is tested against it. Names carry the unit: ``_ns``, ``_fs``, ``_pj``, ``_mm2``, ``_bits``; counts and
-shares (0 to 1) have none.
+``docs/results.md`` is tested against it. Names carry the unit: ``_ns``, ``_fs``, ``_pj``, ``_mm2``, ``_bits``; counts
+and shares (0 to 1) have none.
 """
 
 from __future__ import annotations
@@ -79,9 +79,7 @@ RESOURCES = (
     Column("resource", TEXT, "", "kind of resource: array, adc, bus, buffer ..."),
     Column("units", COUNT, "", "units of that kind that the layer uses"),
     Column("busy_ns", REAL, "ns", "busy time, summed over units"),
-    Column(
-        "utilisation", REAL, "", "busy_ns / (units x latency_ns of the layer); missing for a layer that takes no time"
-    ),
+    Column("utilisation", REAL, "", "busy_ns / (units x latency_ns of the layer); missing for a layer without time"),
 )
 
 SPANS = (

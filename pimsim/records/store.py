@@ -1,4 +1,7 @@
-"""The result folder: written beside its final place and renamed when complete, so that a killed run never looks finished."""
+"""The result folder: written beside its final place and renamed when complete.
+
+A killed run never looks finished.
+"""
 
 from __future__ import annotations
 

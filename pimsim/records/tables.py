@@ -59,8 +59,9 @@ def frame(table: str, rows: Iterable[Row]) -> pd.DataFrame:
 
 def spans_of(spans: pd.DataFrame) -> Iterator[Span]:
     """The spans of a ``spans`` table, in its order."""
-    for row in spans.itertuples(index=False):
-        yield Span(**row._asdict())
+    names = [column.name for column in TABLES["spans"]]
+    for row in spans[names].itertuples(index=False, name=None):
+        yield Span(**dict(zip(names, row, strict=True)))
 
 
 def span_row(span: Span) -> Row:

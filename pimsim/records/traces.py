@@ -134,9 +134,12 @@ def write_chrome(spans: Iterable[Span], path: Path, title: str = "pimsim") -> No
         path: file to write, by convention ``trace.json.gz``.
         title: kept in the file's metadata.
     """
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed:
-        with io.TextIOWrapper(packed, encoding="utf-8") as file:
-            _write_chrome_json(spans, file, title)
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8") as file,
+    ):
+        _write_chrome_json(spans, file, title)
 
 
 def _write_chrome_json(spans: Iterable[Span], file: TextIO, title: str) -> None:
