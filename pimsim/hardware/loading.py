@@ -99,7 +99,8 @@ def _empty_problems(tree: Branch) -> Iterator[ConfigError]:
 
 def _problem(tree: Branch, found: dict[str, Any]) -> ConfigError:
     """One pydantic error in our words, with its place."""
-    from pimsim.hardware.schema import PROBLEM, example_of, part_at
+    from pimsim.hardware.schema import example_of, part_at
+    from pimsim.hardware.values import PROBLEM
 
     path = tuple(str(key) for key in found["loc"])
     where, key = tree.place(path), path[-1] if path else ""

@@ -1,140 +1,37 @@
-"""What a hardware file may say: keys, units and ranges, one pydantic model per component.
-
-Every leaf type refuses with what was given, the rule and the fix; `pimsim.hardware.loading` adds the
-place. Times arrive as integer femtoseconds, everything else as SI floats.
-"""
+"""What a hardware file may say: keys and their types, one pydantic model per component."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PlainValidator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict
 
-from pimsim.errors import ConfigError, nearest
-from pimsim.hardware.laws import LAWS
-from pimsim.hardware.records import DISCIPLINES, ENCODINGS, INDEX_FORMATS, OVERFLOWS, READ_ENERGIES
-from pimsim.units import DIMENSIONS, parse_quantity
-
-#: Type of the errors that leaf types raise.
-PROBLEM = "pimsim"
-
-
-@dataclass(frozen=True)
-class Example:
-    """How a value is written, for the message of a missing key."""
-
-    text: str
-
-
-def _refuse(given: str, rule: str, fix: str | None = None) -> PydanticCustomError:
-    """A leaf error that keeps its three parts apart."""
-    return PydanticCustomError(PROBLEM, "{rule}", {"given": given, "rule": rule, "fix": fix})
-
-
-def _quantity(dimension: str, positive: bool) -> Callable[[object], float]:
-    """A validator for a quantity with its unit, above zero or at least zero."""
-
-    def check(value: object) -> float:
-        if isinstance(value, dict):
-            fix = f"Write it plainly or as '{{value: {DIMENSIONS[dimension][1]}, source: ...}}'"
-            raise _refuse("a mapping", f"a quantity of {dimension} is needed", fix)
-        try:
-            amount = parse_quantity(value, dimension)
-        except ConfigError as error:
-            raise _refuse(error.given, error.rule, error.fix) from None
-        result = int(amount.to_integral_value(ROUND_HALF_EVEN)) if dimension == "time" else float(amount)
-        if amount < 0 or (positive and result <= 0):
-            least = "more than zero" if positive else "zero or more"
-            raise _refuse(f"'{value}'", f"{dimension} must be {least} here")
-        return result
-
-    return check
-
-
-def _whole(value: object) -> int:
-    """A whole number of 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _refuse(_shown(value), "a whole number of 1 or more is needed")
-    return value
-
-
-def _share(value: object) -> float:
-    """A share from 0 up to, and not including, 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise _refuse(_shown(value), "a share from 0 up to, and not including, 1 is needed", "Write 0.1 for 10 %")
-    return float(value)
-
-
-def _bytes(value: object) -> int:
-    """A size in whole bytes."""
-    size = _quantity("information", positive=True)(value)
-    if size != int(size):
-        raise _refuse(f"'{value}'", "a whole number of bytes is needed")
-    return int(size)
-
-
-def _text(value: object) -> str:
-    """Text that is not empty."""
-    if not isinstance(value, str) or not value.strip():
-        raise _refuse(_shown(value), "text is needed")
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    """A list of texts."""
-    if not isinstance(value, list):
-        raise _refuse(_shown(value), "a list of texts is needed", "Start each with '- '")
-    return tuple(_text(item) for item in value)
-
-
-def _one_of(*names: str) -> Callable[[object], str]:
-    """A validator for one of a few names."""
-
-    def check(value: object) -> str:
-        if value not in names:
-            raise _refuse(_shown(value), "this name is not known", nearest(str(value), names))
-        return str(value)
-
-    return check
-
-
-def _shown(value: object) -> str:
-    """A value as it is quoted in a message."""
-    return "a mapping" if isinstance(value, dict) else f"'{value}'"
-
-
-def _example(dimension: str) -> Example:
-    """How a quantity of a dimension is written."""
-    return Example(DIMENSIONS[dimension][1])
-
-
-Text = Annotated[str, PlainValidator(_text), Example("my-chip")]
-Texts = Annotated[tuple[str, ...], PlainValidator(_texts), Example("[...]")]
-Count = Annotated[int, PlainValidator(_whole), Example("8")]
-Share = Annotated[float, PlainValidator(_share), Example("0.1")]
-Size = Annotated[int, PlainValidator(_bytes), _example("information")]
-Time = Annotated[int, PlainValidator(_quantity("time", positive=False)), _example("time")]
-Duration = Annotated[int, PlainValidator(_quantity("time", positive=True)), _example("time")]
-Rate = Annotated[float, PlainValidator(_quantity("frequency", positive=True)), _example("frequency")]
-Bandwidth = Annotated[float, PlainValidator(_quantity("bandwidth", positive=True)), _example("bandwidth")]
-Energy = Annotated[float, PlainValidator(_quantity("energy", positive=False)), _example("energy")]
-ByteEnergy = Annotated[float, PlainValidator(_quantity("energy per byte", positive=False)), _example("energy per byte")]
-Power = Annotated[float, PlainValidator(_quantity("power", positive=False)), _example("power")]
-Area = Annotated[float, PlainValidator(_quantity("area", positive=False)), _example("area")]
-Length = Annotated[float, PlainValidator(_quantity("length", positive=True)), _example("length")]
-Voltage = Annotated[float, PlainValidator(_quantity("voltage", positive=True)), _example("voltage")]
-Resistance = Annotated[float, PlainValidator(_quantity("resistance", positive=True)), _example("resistance")]
-SeriesResistance = Annotated[float, PlainValidator(_quantity("resistance", positive=False)), _example("resistance")]
-EncodingName = Annotated[str, PlainValidator(_one_of(*ENCODINGS)), Example("offset")]
-ReadEnergy = Annotated[str, PlainValidator(_one_of(*READ_ENERGIES)), Example("fixed")]
-Scaling = Annotated[str, PlainValidator(_one_of(*LAWS)), Example("isaac")]
-Overflow = Annotated[str, PlainValidator(_one_of(*OVERFLOWS)), Example("saturate")]
-Format = Annotated[str, PlainValidator(_one_of(*INDEX_FORMATS)), Example("bitmap")]
-Discipline = Annotated[str, PlainValidator(_one_of(*DISCIPLINES)), Example("pipelined")]
+from pimsim.hardware.values import (
+    Area,
+    Bandwidth,
+    ByteEnergy,
+    Count,
+    Discipline,
+    Duration,
+    EncodingName,
+    Energy,
+    Example,
+    Format,
+    Length,
+    Overflow,
+    Power,
+    Rate,
+    ReadEnergy,
+    Resistance,
+    Scaling,
+    SeriesResistance,
+    Share,
+    Size,
+    Text,
+    Texts,
+    Time,
+    Voltage,
+)
 
 
 class Part(BaseModel):
