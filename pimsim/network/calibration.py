@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from pimsim.errors import PimsimError, QuantizationError, nearest
-from pimsim.network.folding import CrossbarOp
 from pimsim.network.program import Program, run_float_crossbar, to_images
 from pimsim.network.quantizers import (
     LayerQuantization,
@@ -20,6 +19,7 @@ from pimsim.network.quantizers import (
     calibrate_layer,
     weight_range,
 )
+from pimsim.network.steps import CrossbarOp
 
 Records = dict[str, LayerQuantization]
 Choice = TypeVar("Choice")

@@ -9,14 +9,14 @@ a convolution becomes part of it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from pimsim.network.exporting import ExportedGraph
+from pimsim.network.steps import CrossbarOp, Step, StepGraph, Value, is_in_place, references
 
 _aten = torch.ops.aten
 _CONV2D = (_aten.conv2d.default, _aten.conv2d.padding)
@@ -26,82 +26,9 @@ _CONV_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "
 _IDENTITY = (_aten.dropout.default, _aten.dropout_.default, _aten.feature_dropout.default, _aten.alpha_dropout.default)
 
 
-@dataclass(frozen=True)
-class Value:
-    """A reference to the output of another step, to the input or to a constant."""
-
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
-class CrossbarOp:
-    """A layer whose weights go into arrays, in float.
-
-    The output is ``(conv(x, weight) + bias) * gain + shift``; gain and shift are the folded batch norm.
-
-    Attributes:
-        form: ``conv2d``, ``conv1d`` or ``linear``: how the input is brought to (N, C, H, W).
-        weight: float32 (OC, IC / groups, K_h, K_w).
-        padding: (top, bottom, left, right).
-        batch_norm: whether gain and shift come from a batch norm.
-    """
-
-    name: str
-    form: str
-    weight: Tensor
-    bias: Tensor | None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    gain: Tensor | None = None
-    shift: Tensor | None = None
-
-    @property
-    def output_shift(self) -> Tensor | None:
-        """What is added to the scaled product: ``bias * gain + shift``; None for nothing."""
-        if self.gain is None:
-            return self.bias
-        assert self.shift is not None
-        return self.shift if self.bias is None else self.bias * self.gain + self.shift
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One operation: a call on values, or a crossbar layer on one value.
-
-    ``output`` names the value that it writes; ``args`` and ``kwargs`` hold `Value` references.
-    """
-
-    output: str
-    call: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    crossbar: CrossbarOp | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class StepGraph:
-    """Steps in execution order; ``constants`` are the values that no step computes."""
-
-    steps: tuple[Step, ...]
-    constants: dict[str, Any]
-    input: str
-    output: str
-
-
 def fold(exported: ExportedGraph) -> StepGraph:
     """The steps of an exported graph, with constants, batch norms and padding folded."""
     return _Folder(exported).fold()
-
-
-def references(tree: Any) -> list[str]:
-    """Names of the values inside nested arguments."""
-    if isinstance(tree, Value):
-        return [tree.name]
-    if isinstance(tree, (list, tuple)):
-        return [name for item in tree for name in references(item)]
-    return references(list(tree.values())) if isinstance(tree, dict) else []
 
 
 class _Folder:
@@ -251,11 +178,6 @@ class _Folder:
     def _feeds_only(self, name: str, node: fx.Node) -> bool:
         crossbar = self.steps[name].crossbar
         return self._uses(name) == 1 and crossbar is not None and crossbar.gain is None and node.args[0].name == name  # type: ignore[union-attr]
-
-
-def is_in_place(target: Any) -> bool:
-    """Whether an operation writes into one of its arguments."""
-    return bool(getattr(getattr(target, "_schema", None), "is_mutable", False))
 
 
 def _batch_norm_line(

@@ -28,12 +28,13 @@ from pimsim.network.calibration import (
 )
 from pimsim.network.checkpoints import load_checkpoint
 from pimsim.network.exporting import TRACED_IMAGES, check_forward, check_input_shape, export_network
-from pimsim.network.folding import CrossbarOp, fold
+from pimsim.network.folding import fold
 from pimsim.network.layers import Layer, Network, Precision
 from pimsim.network.modules import ModuleSource, load_module
 from pimsim.network.program import Program
 from pimsim.network.quantizers import LayerQuantization, ScaleMethod, quantize_weight
 from pimsim.network.state_matching import match
+from pimsim.network.steps import CrossbarOp
 from pimsim.network.structure import Structure, trace_structure
 
 # The program must give what the module gives; float32 sums in another order differ by this much.

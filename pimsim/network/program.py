@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from pimsim.errors import NetworkError
-from pimsim.network.folding import CrossbarOp, Step, StepGraph, Value, is_in_place, references
 from pimsim.network.layers import Layer
-from pimsim.network.quantizers import LayerQuantization, activation_range, round_to_codes
+from pimsim.network.quantizers import LayerQuantization, activation_range
+from pimsim.network.steps import CrossbarOp, Step, StepGraph, Value, is_in_place, references
 
 #: (layer, int32 (N, IC, H, W)) to int64 accumulators (N, OC, H', W'); padding is the layer's own.
 Multiply = Callable[[Layer, Tensor], Tensor]
@@ -140,9 +140,9 @@ def run_float_crossbar(op: CrossbarOp, values: Tensor, count: int) -> Tensor:
 
 def _quantized(values: Tensor, record: LayerQuantization) -> Tensor:
     """`quantize_activation` in int32, which holds every code of 16 bits and is faster than int64."""
-    bounds = activation_range(record.activation_bits, record.activation_signed)
+    low, high = activation_range(record.activation_bits, record.activation_signed)
     scale = torch.tensor(record.activation_scale, dtype=torch.float32)
-    return round_to_codes(values.float(), scale, *bounds).to(torch.int32)
+    return (values.float() / scale).round_().clamp_(low, high).to(torch.int32)
 
 
 def _play(graph: StepGraph, images: Tensor, crossbar: RunCrossbar, observe: ObserveStep | None) -> Tensor:

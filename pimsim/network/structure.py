@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pimsim.network.exporting import TRACED_IMAGES
-from pimsim.network.folding import CrossbarOp, Step, Value, references
 from pimsim.network.layers import DigitalOp, Geometry
 from pimsim.network.program import Program, run_float_crossbar, to_images
+from pimsim.network.steps import CrossbarOp, Step, Value, references
 
 #: Digital kind of each ATen operation, without the underscore of its in-place form.
 KINDS = {
