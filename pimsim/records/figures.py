@@ -111,7 +111,7 @@ def latency(tables: Tables, style: str = "paper") -> Figure:
     parts = latency_parts(tables)
     scale, unit = _prefix(float(tables.layers["latency_ns"].max()), TIME_UNITS)
     looks = {name: _look(i) for i, name in enumerate(("array busy", "adc", "buffer", "bus", "input", "output"))}
-    shown = [name for name in parts.columns if parts[name].max() > 0]
+    shown = [name for name in parts.columns if parts[name].max() > 0 or name == "array busy"]
     stack = [(parts[n].to_numpy() / scale, *looks.get(n, ("#FFFFFF", "")), _cause(n)) for n in shown]
     _stacked(axes, stack)
     _layer_axis(axes, list(parts.index), style)

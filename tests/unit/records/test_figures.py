@@ -128,6 +128,14 @@ def test_a_run_that_takes_no_energy_can_be_drawn(tmp_path: Path, results: Result
     assert len(draw_all(tables(replace(free, layers=layers, components=components)), tmp_path, ("svg",))) == 3
 
 
+def test_a_network_pruned_to_nothing_can_be_drawn(tmp_path: Path, results: Results) -> None:
+    free = results(2)
+    gone = {"start_fs": 0, "first_output_fs": 0, "end_fs": 0, "arrays": 0}
+    empty: dict[str, dict[str, int]] = {"dynamic_energy_j": {}, "busy_fs": {}, "units": {}, "stall_fs": {}}
+    layers = tuple(replace(layer, **gone, **empty) for layer in free.layers)  # type: ignore[arg-type]
+    assert len(draw_all(tables(replace(free, layers=layers, components=())), tmp_path, ("svg",))) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

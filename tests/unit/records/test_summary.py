@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,24 +52,16 @@ def test_the_summary_holds_the_run(result: SimulationResult, check: Check) -> No
     assert "top-1: float 81.03 %, integer 80.90 %, crossbar 80.90 %" in text
     assert "ADC scaling law saberi" in text
     assert "note: layers sequential" in text
-    assert [line.split() for line in text.splitlines() if line.startswith("conv1")] == [
-        [
-            "conv1",
-            "conv",
-            "1,024",
-            "2",
-            "96",
-            "/",
-            "288",
-            "2,048",
-            "2,097,152",
-            "820.6",
-            "us",
-            "4.634",
-            "uJ",
-            "75.0",
-            "%",
-        ]
+    row = next(line for line in text.splitlines() if line.startswith("conv1"))
+    assert re.split(r"\s{2,}", row)[2:] == [
+        "1,024",
+        "2",
+        "96 / 288",
+        "2,048",
+        "2,097,152",
+        "820.6 us",
+        "4.634 uJ",
+        "75.0 %",
     ]
     for words in ("first window of the last layer written", "steady-state time between two images", "33.3 %"):
         assert words in text
