@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pimsim.errors import QuantizationError, SimulationError, nearest
+from pimsim.errors import SimulationError, nearest
 from pimsim.functional.collapse import DenseProduct, dense_products, split_columns
 from pimsim.functional.conversion import Conversion, conversion
 from pimsim.functional.engines import SerialEngine, serial_engine
 from pimsim.functional.observations import Observations
 from pimsim.functional.programming import ProgrammedRows, program_tiles
-from pimsim.functional.reference import check_inputs, layer_weight
+from pimsim.functional.reference import check_inputs, check_range, layer_weight
 from pimsim.hardware.encodings import InputStep, columns_per_weight, input_steps
 from pimsim.hardware.records import Adc, Crossbar, RowDriver
 from pimsim.mapping.placement import Placement
-from pimsim.network.layers import Layer, Precision
+from pimsim.network.layers import Layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -217,20 +217,3 @@ def merge_observations(first: Observations, second: Observations) -> Observation
         clipped=first.clipped + second.clipped,
         largest_sum=max(sums, default=None),
     )
-
-
-def check_range(inputs: NDArray[np.integer], precision: Precision, name: str) -> None:
-    """Refuse inputs that the activation bits cannot hold.
-
-    Raises:
-        QuantizationError: the least or greatest input is out of range.
-    """
-    bits = precision.activation_bits
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if precision.activation_signed else (0, 2**bits - 1)
-    if inputs.size and (int(inputs.min()) < low or int(inputs.max()) > high):
-        raise QuantizationError(
-            f"inputs from {int(inputs.min())} to {int(inputs.max())}",
-            f"{bits} {'signed' if precision.activation_signed else 'unsigned'} bits hold {low} to {high}",
-            name,
-            "Quantize the inputs with the layer's own scale",
-        )

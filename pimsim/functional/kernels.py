@@ -178,8 +178,14 @@ def gather_image(pixels: Any, offsets: Any, origins: Any, width: int, gathered: 
     for r in range(offsets.size):
         for first in range(0, windows, width):
             start = offsets[r] + origins[first]
-            for n in range(width):
-                gathered[r, first + n] = pixels[start + n * step]
+            row = gathered[r, first : first + width]
+            if step == 1:
+                line = pixels[start : start + width]
+                for n in range(width):
+                    row[n] = line[n]
+            else:
+                for n in range(width):
+                    row[n] = pixels[start + n * step]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
@@ -187,7 +193,8 @@ def multiply_image(matrix: Any, gathered: Any, values: Any) -> None:
     """values (C, windows) = matrix (C, R) times gathered (R, windows).
 
     Not BLAS: its own threads fight with ours over the cores. Blocks of windows stay in the first cache, four
-    rows at a time spare loads. Any order of summation is allowed because no partial sum can round.
+    rows at a time spare loads (more defeat the vectoriser). Any order of summation is allowed because no
+    partial sum can round.
     """
     channels, rows = matrix.shape
     for first in range(0, values.shape[1], WINDOW_BLOCK):

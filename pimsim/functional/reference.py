@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pimsim.errors import NetworkError
-from pimsim.network.layers import Geometry, Layer
+from pimsim.errors import NetworkError, QuantizationError
+from pimsim.network.layers import Geometry, Layer, Precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,4 +74,21 @@ def check_inputs(geometry: Geometry, shape: tuple[int, ...]) -> None:
     if len(shape) != 4 or tuple(shape[1:]) != wanted:
         raise NetworkError(
             f"inputs of shape {tuple(shape)}", f"the layer needs (N, {', '.join(map(str, wanted))})", geometry.name
+        )
+
+
+def check_range(inputs: NDArray[np.integer], precision: Precision, name: str) -> None:
+    """Refuse inputs that the activation bits cannot hold.
+
+    Raises:
+        QuantizationError: the least or greatest input is out of range.
+    """
+    bits = precision.activation_bits
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if precision.activation_signed else (0, 2**bits - 1)
+    if inputs.size and (int(inputs.min()) < low or int(inputs.max()) > high):
+        raise QuantizationError(
+            f"inputs from {int(inputs.min())} to {int(inputs.max())}",
+            f"{bits} {'signed' if precision.activation_signed else 'unsigned'} bits hold {low} to {high}",
+            name,
+            "Quantize the inputs with the layer's own scale",
         )
