@@ -216,7 +216,9 @@ def _check_together(workload: Workload, where: Callable[[str], str], whole: str)
     """Keys that need or exclude each other."""
     if (workload.network is None) == (workload.shapes is None):
         given = "both network and shapes" if workload.network else "neither network nor shapes"
-        raise ConfigError(given, "one of them is needed", whole, "Give network: FILE.py:CALLABLE, or shapes: TABLE.yaml")
+        raise ConfigError(
+            given, "one of them is needed", whole, "Give network: FILE.py:CALLABLE, or shapes: TABLE.yaml"
+        )
     if workload.network and workload.input_shape is None and workload.data is None:
         rule = "a network needs data, or the shape of its seeded inputs"
         raise ConfigError("neither data nor input_shape", rule, whole, "Give input_shape: C,H,W, for example 3,32,32")

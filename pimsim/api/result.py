@@ -87,21 +87,19 @@ class Result:
 
         return draw(self.tables, name)
 
-    def places(self, folder: Path) -> tuple[str, ...]:
-        """Where things are in a saved result, a line each."""
-        trace = (f"trace:   {folder / 'trace.perfetto'} (open it at https://ui.perfetto.dev)",)
-        return (
-            f"results: {folder}",
-            f"figures: {folder / 'figures'} (energy, latency, utilisation as pdf, svg, png)",
-            *(trace if self.simulation.spans else ()),
-        )
+    def text(self, folder: Path | None = None) -> str:
+        """The summary for a terminal: layers, totals, energy by component, what it rests on, the check.
 
-    def __str__(self) -> str:
+        With the result folder also where figures and trace are.
+        """
         from pimsim.records.summary import summary_text
 
-        return summary_text(self.annotated, self.check)
+        return summary_text(self.to_json(), self.check, folder)
+
+    def __str__(self) -> str:
+        return self.text()
 
     def _repr_html_(self) -> str:
         from pimsim.records.summary import summary_html
 
-        return summary_html(self.annotated, self.check)
+        return summary_html(self.to_json())

@@ -12,7 +12,6 @@ from pimsim.api.preparing import Prepared, input_files, prepare
 from pimsim.api.progress import Progress
 from pimsim.api.result import Result
 from pimsim.api.tracing import Keeper, parse_selection
-from pimsim.errors import ConfigError
 from pimsim.hardware.records import Chip
 from pimsim.records.check import Check
 from pimsim.records.manifest import Provenance
@@ -91,11 +90,3 @@ def _adc_notes(chip: Chip) -> tuple[str, ...]:
     loss = "loses nothing" if _is_lossless(chip) else "can lose the highest sums"
     scaled = "" if adc.bits == adc.reference_bits else f" from {adc.reference_bits} bits by the law '{adc.scaling}'"
     return (f"ADC of {adc.bits} bits, {loss}; energy and area scaled{scaled or ': none, as published'}",)
-
-
-def require_measured(chip: Chip) -> None:
-    """Refuses data-dependent read energy, which needs measured input bits. Raises `ConfigError`."""
-    if chip.crossbar.read_energy != "fixed":
-        raise ConfigError(
-            f"read_energy '{chip.crossbar.read_energy}'", "this run has no measured input bits", chip.name, "Use fixed"
-        )

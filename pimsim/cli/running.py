@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pimsim.cli.output import Json, examples, print_json, read_settings, talk
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pimsim.api.result import Result
 
 #: The outputs differ from the reference although no conversion loses anything.
 OUTPUTS_DIFFER = 3
@@ -85,9 +80,12 @@ def _run(
     result, folder = api.run(workload, check=check, **given)
     if as_json:
         print_json(result.to_json())
+        talk(f"{result.check.line if result.check else 'nothing was compared'}; results in {folder}")
     else:
-        typer.echo(str(result))
-    _report(result, folder)
+        typer.echo(result.text(folder))
+    if result.is_wrong:
+        talk("pimsim: outputs differ although the ADC is lossless; this is a defect of pimsim, please report it")
+        sys.exit(OUTPUTS_DIFFER)
 
 
 _WORKLOAD_OPTIONS = frozenset(
@@ -97,12 +95,3 @@ _WORKLOAD_OPTIONS = frozenset(
         "discipline", "images", "crossbar_images", "calibration_images", "seed", "results", "trace",
     }
 )  # fmt: skip
-
-
-def _report(result: Result, folder: Path) -> None:
-    """Where everything is; exit code 3 when the witness disagrees."""
-    for line in (*(f"note:    {note}" for note in result.notes), *result.places(folder)):
-        talk(line)
-    if result.is_wrong:
-        talk("pimsim: outputs differ although the ADC is lossless: please report this")
-        sys.exit(OUTPUTS_DIFFER)
