@@ -24,7 +24,6 @@ from pimsim.network.quantizers import (
     activation_scale,
     dorefa_codes,
     dorefa_scale,
-    round_to_codes,
     symmetric_scale,
     weight_range,
 )
@@ -33,6 +32,13 @@ WeightLayer = nn.Conv2d | nn.Linear
 
 # No step may reach zero or turn negative while it is learned.
 _SMALLEST_STEP = 1e-6
+# Steps learn at a tenth of the paper's pace: its learning rate (0.01) is for fine-tuning.
+_STEP_PACE = 0.1
+# The clipping level of a channel stays between this share of its largest weight and all
+# of it. Behind a batch norm the loss hardly feels a step, which then drifts without limit.
+_NARROWEST_CLIP = 0.3
+# From so many bits on the rounding error is too small to learn from: nothing is clipped.
+_UNCLIPPED_BITS = 6
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class LearnedStep(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, step: Tensor, lowest: int, highest: int, step_weight: float) -> Tensor:
         """``values`` on the grid of ``step`` (broadcastable); both gradients are defined."""
         scaled = values / step
-        codes = round_to_codes(scaled, torch.ones(()), lowest, highest)
+        codes = torch.round(scaled).clamp_(lowest, highest)
         ctx.save_for_backward(scaled, codes)
         ctx.step_shape, ctx.bounds, ctx.step_weight = step.shape, (lowest, highest), step_weight
         return codes * step
@@ -69,9 +75,8 @@ class LearnedStep(torch.autograd.Function):
         (gradient,) = gradients
         scaled, codes = ctx.saved_tensors
         lowest, highest = ctx.bounds
-        inside = (scaled >= lowest) & (scaled <= highest)
-        passed = gradient * inside
-        slope = (gradient * codes).sub_(passed * scaled).sum_to_size(ctx.step_shape)
+        passed = gradient * (scaled.clamp(lowest, highest) == scaled)
+        slope = _summed_product(gradient, codes, ctx.step_shape) - _summed_product(passed, scaled, ctx.step_shape)
         return passed, slope * ctx.step_weight, None, None, None
 
 
@@ -126,7 +131,7 @@ class LayerQuantizer(nn.Module):
         if self.quantizer == "dorefa":
             return _fake_dorefa(weight, mask, self.weight_bits)
         bounds = weight_range("symmetric", self.weight_bits)
-        step_weight = (weight[0].numel() * bounds[1]) ** -0.5
+        step_weight = _STEP_PACE * (weight[0].numel() * bounds[1]) ** -0.5
         quantized: Tensor = LearnedStep.apply(  # type: ignore[no-untyped-call]
             weight, self.weight_step, *bounds, step_weight
         )
@@ -137,7 +142,7 @@ class LayerQuantizer(nn.Module):
         if not self.is_enabled:
             return activation
         bounds = activation_range(self.activation_bits, self.is_signed)
-        step_weight = (activation.numel() * bounds[1]) ** -0.5
+        step_weight = _STEP_PACE * (activation.numel() * bounds[1]) ** -0.5
         quantized: Tensor = LearnedStep.apply(  # type: ignore[no-untyped-call]
             activation, self.activation_step, *bounds, step_weight
         )
@@ -154,10 +159,15 @@ class LayerQuantizer(nn.Module):
         )  # fmt: skip
 
     @torch.no_grad()
-    def keep_positive(self) -> None:
-        """Hold the learned steps above zero; called after every optimizer step."""
-        self.weight_step.clamp_(min=_SMALLEST_STEP)
+    def hold(self, weight: Tensor, mask: Tensor) -> None:
+        """Keep the learned steps in a sensible range; called after every optimizer step."""
         self.activation_step.clamp_(min=_SMALLEST_STEP)
+        if not (self._learns_weight_step and self.is_enabled):
+            return
+        channels = (weight * mask).flatten(1).abs().amax(1).reshape(self.weight_step.shape)
+        widest = (channels / weight_range("symmetric", self.weight_bits)[1]).clamp_min(_SMALLEST_STEP)
+        narrowest = widest if self.weight_bits >= _UNCLIPPED_BITS else _NARROWEST_CLIP * widest
+        self.weight_step.copy_(self.weight_step.clamp(narrowest, widest))
 
     @property
     def _fixed_activation_step(self) -> bool:
@@ -255,6 +265,12 @@ def restore_quantizers(network: nn.Module, records: Mapping[str, LayerQuantizati
         layer.quantizer.restore(records[name])
 
 
+def hold_steps(network: nn.Module) -> None:
+    """Keep every learned step in a sensible range; called after every optimizer step."""
+    for layer in trained_layers(network).values():
+        layer.quantizer.hold(layer.weight_orig, layer.weight_mask)
+
+
 def _layer_inputs(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     samples: dict[str, Tensor] = {}
 
@@ -278,6 +294,16 @@ def _quantize_layer(layer: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...
     if quantizer.is_enabled:
         layer.weight = quantizer.fake_weight(layer.weight_orig, layer.weight_mask)
     return (quantizer.fake_activation(inputs[0]), *inputs[1:])
+
+
+def _summed_product(left: Tensor, right: Tensor, shape: torch.Size) -> Tensor:
+    """(left * right) summed down to ``shape``; one pass where that is a single number."""
+    if shape:
+        return (left * right).sum_to_size(shape)
+    # A strided order that both share makes the flat views free of copies.
+    if left.dim() == 4:
+        left, right = left.permute(0, 2, 3, 1), right.permute(0, 2, 3, 1)
+    return torch.dot(left.reshape(-1), right.reshape(-1))
 
 
 def _fake_dorefa(weight: Tensor, mask: Tensor, bits: int) -> Tensor:

@@ -89,11 +89,10 @@ def prune(
 
     ``out`` is a .safetensors path; the card stands beside it (.md), the state of the run
     in the folder ``out`` with the ending .training, from which a killed run goes on.
-    Without ``checkpoint`` training starts from scratch. ``method``, ``keep`` and
-    ``layers`` are those of :func:`pimsim.pruning.registry.pruning_method`, the bits those
-    of :class:`QuantizationOptions`, ``epochs`` to ``seed`` those of :class:`Recipe`.
-    ``limit`` keeps that many training and test images; ``data_name`` is what the card
-    calls the data. Raises a :class:`PimsimError` of the kind that fits the bad input.
+    ``method``, ``keep`` and ``layers`` are those of :func:`pruning_method`, the bits those of
+    :class:`QuantizationOptions`, ``epochs`` to ``seed`` those of :class:`Recipe`. ``limit``
+    keeps that many training and test images; ``data_name`` is what the card calls the data.
+    Raises a :class:`PimsimError` of the kind that fits the bad input.
     """
     options = {name: _plain(value) for name, value in locals().items() if name not in _UNRECORDED}
     quantization = QuantizationOptions(weight_quantizer, weight_bits, activation_bits, first_last_bits)
@@ -113,8 +112,7 @@ def prune(
     attach_quantizers(model, quantization)
     if source and not float_epochs:
         _restore_steps(model, source)
-    folder = target.with_suffix(".training")
-    history = train(model, recipe, train_set, test_set, folder, options, show_progress)
+    history = train(model, recipe, train_set, test_set, target.with_suffix(".training"), options, show_progress)
     return _finish(target, model, plan, options, data_name, train_set, test_set, history)
 
 
@@ -122,14 +120,14 @@ def prune(
 _UNRECORDED = frozenset({"out", "data", "data_name", "show_progress"})
 
 
-def prune_command(options: dict[str, Any], data: str, out: str) -> str:
+def prune_command(options: dict[str, Any], data: str, out: str, data_name: str | None = None) -> str:
     """The command line of a run: every option that :func:`prune` does not default to."""
     defaults = prune.__kwdefaults__ or {}
     words = ["pimsim", "prune", "--network", options["network"], "--data", data, "--out", out]
     for name, value in options.items():
         if name != "network" and (name == "method" or value != _plain(defaults[name])):
             words += _option_words("--" + name.replace("_", "-"), value)
-    return shlex.join(words)
+    return shlex.join([*words, *(["--data-name", data_name] if data_name else [])])
 
 
 def _option_words(flag: str, value: Any) -> list[str]:
@@ -188,7 +186,7 @@ def _finish(
     source = "digits" if train_set.name == "digits" else "FOLDER"
     report = TrainingReport(
         target.stem, data_name or train_set.name, len(train_set.classes),
-        len(train_set), len(test_set), prune_command(options, source, f"models/{target.name}"),
+        len(train_set), len(test_set), prune_command(options, source, f"models/{target.name}", data_name),
         options, quantized, unquantized, history,
     )  # fmt: skip
     write_card(card, report, plan)

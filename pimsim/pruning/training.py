@@ -22,7 +22,7 @@ from tqdm import tqdm
 from pimsim.errors import CheckpointError, PruningError
 from pimsim.network.datasets import ImageDataset
 from pimsim.pruning.augmentation import crop_and_flip, pad_border
-from pimsim.pruning.fake_quantization import LayerQuantizer, calibrate_quantizers
+from pimsim.pruning.fake_quantization import LayerQuantizer, calibrate_quantizers, hold_steps
 from pimsim.pruning.recipe import EpochRecord, Recipe
 
 LAST_STATE, BEST_STATE = "last.pt", "best.pt"
@@ -174,8 +174,7 @@ def _step(
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    for quantizer in quantizers(network):
-        quantizer.keep_positive()
+    hold_steps(network)
     return loss.detach(), outputs.detach()
 
 

@@ -17,6 +17,7 @@ from pimsim.pruning.fake_quantization import (
     QuantizationOptions,
     attach_quantizers,
     calibrate_quantizers,
+    hold_steps,
     restore_quantizers,
 )
 from pimsim.pruning.masks import mask_layers, pattern_mask
@@ -124,15 +125,31 @@ def test_the_gradients_are_those_of_the_paper(numbers: list[float], size: float,
     assert float(step.grad) == pytest.approx(0.5 * step_gradient, abs=1e-9)
 
 
-def test_steps_stay_positive() -> None:
+@pytest.mark.parametrize(("escaped", "share"), [(-1.0, 0.3), (0.0, 0.3), (1e9, 1.0)])
+def test_an_escaped_step_comes_back_to_the_weights_of_its_channel(escaped: float, share: float) -> None:
     built, _ = prepared()
-    quantizer = quantizers(built)[0]
     with torch.no_grad():
-        quantizer.weight_step.fill_(-1)
-        quantizer.activation_step.fill_(0)
-    quantizer.keep_positive()
-    assert quantizer.weight_step.min() > 0
-    assert quantizer.activation_step > 0
+        for quantizer in quantizers(built):
+            quantizer.weight_step.fill_(escaped)
+            quantizer.activation_step.fill_(escaped)
+    hold_steps(built)
+    largest = (built[2].weight_orig * built[2].weight_mask).abs().flatten(1).amax(1)
+    assert torch.allclose(built[2].quantizer.weight_step.flatten(), share * largest / 7)
+    assert all(quantizer.activation_step > 0 for quantizer in quantizers(built))
+
+
+def test_eight_bit_weights_are_never_clipped() -> None:
+    built, _ = prepared()
+    hold_steps(built)
+    largest = built[0].weight_orig.abs().flatten(1).amax(1)
+    assert torch.allclose(built[0].quantizer.weight_step.flatten(), largest / 127)
+
+
+def test_a_step_within_its_range_is_left_alone() -> None:
+    built, _ = prepared()
+    before = built[2].quantizer.weight_step.detach().clone()
+    hold_steps(built)
+    assert torch.equal(built[2].quantizer.weight_step, before)
 
 
 @pytest.mark.parametrize("quantizer", ["symmetric", "dorefa"])
