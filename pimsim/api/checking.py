@@ -89,6 +89,7 @@ class _Witness:
     program: Program
     crossbar: CrossbarMultiplier
     differences: dict[str, Difference]
+    has_float: bool
     float_: Correct = field(default_factory=Correct)
     integer: Correct = field(default_factory=Correct)
     on_arrays: Correct = field(default_factory=Correct)
@@ -96,7 +97,7 @@ class _Witness:
 
     def only_integer(self, images: Tensor, labels: Tensor | None) -> None:
         """A batch that does not go through the arrays."""
-        self.float_.add(self.program.run_float(images), labels)
+        self._add_float(images, labels)
         self.integer.add(self.program.run(images, integer_multiply), labels)
 
     def all_three(self, images: Tensor, labels: Tensor | None) -> None:
@@ -106,10 +107,14 @@ class _Witness:
         logits = self.program.run(images, self.crossbar, self._compare_with(reference))
         self.images += len(images)
         self.on_arrays.add(logits, labels)
-        self.float_.add(self.program.run_float(images), labels)
+        self._add_float(images, labels)
         # Layer by layer equal on equal inputs: then the integer network has the same outputs.
         same = self._mismatches() == before
         self.integer.add(logits if same else self.program.run(images, integer_multiply), labels)
+
+    def _add_float(self, images: Tensor, labels: Tensor | None) -> None:
+        if self.has_float and labels is not None:
+            self.float_.add(self.program.run_float(images), labels)
 
     def _mismatches(self) -> int:
         return sum(difference.mismatches for difference in self.differences.values())
@@ -139,7 +144,7 @@ def check_outputs(prepared: Prepared, crossbar_images: int | None, progress: Pro
     network, placements = prepared.network, prepared.placements
     names = [layer.name for layer in network.layers]
     crossbar = CrossbarMultiplier(dict(zip(names, placements, strict=True)), read_out(prepared.chip))
-    witness = _Witness(network.program, crossbar, {name: Difference() for name in names})
+    witness = _Witness(network.program, crossbar, {name: Difference() for name in names}, prepared.has_float)
     _walk(witness, prepared.images, crossbar_images or prepared.images.count, progress)
     return _check(witness, names)
 

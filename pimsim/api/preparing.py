@@ -58,6 +58,8 @@ class Prepared:
         network: integer layers; without weights for a shape table.
         placements: one for each layer.
         images: test images; None for a shape table.
+        has_float: whether the weights mean anything in float: a network trained quantized has learned to be
+            clipped, and is not the same without.
         notes: what the user should know.
     """
 
@@ -66,6 +68,7 @@ class Prepared:
     placements: tuple[Placement, ...]
     images: Images | None
     notes: tuple[str, ...]
+    has_float: bool = True
 
 
 def prepare(workload: Workload, progress: Progress, module: Build | None = None) -> Prepared:
@@ -82,7 +85,10 @@ def prepare(workload: Workload, progress: Progress, module: Build | None = None)
     else:
         network, images, notes = _real_network(workload, module)
     placements = tuple(place_layer(layer, workload, chip) for layer in progress(network.layers, "mapping", "layer"))
-    return Prepared(chip, network, placements, images, (*chip.notes, *network.notes, *notes))
+    has_float = not _is_trained_quantized(workload, network)
+    if not has_float and workload.data is not None:
+        notes = (*notes, "the checkpoint was trained quantized: there is no float network to compare it with")
+    return Prepared(chip, network, placements, images, (*chip.notes, *network.notes, *notes), has_float)
 
 
 def place_layer(layer: Layer, workload: Workload, chip: Chip) -> Placement:
@@ -94,6 +100,18 @@ def place_layer(layer: Layer, workload: Workload, chip: Chip) -> Placement:
     array = array_of_chip(chip, layer.precision.weight_bits)
     mapping = map_layer(layer.geometry, array, workload.mapping, **workload.mapping_options)
     return place(mapping, layer.weight, workload.skip, workload.pack, chip.index.format)
+
+
+def _is_trained_quantized(workload: Workload, network: Network) -> bool:
+    """Whether the layers use the quantization that the checkpoint records."""
+    if workload.checkpoint is None or network.program is None:
+        return False
+    from pimsim.network.calibration import read_records
+    from pimsim.network.checkpoints import load_checkpoint
+
+    recorded = read_records(load_checkpoint(workload.checkpoint).quantization)
+    used = network.program.records
+    return bool(recorded) and all(used[name] == recorded.get(name.partition("@")[0]) for name in used)
 
 
 def _shape_network(workload: Workload) -> Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,6 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _simulate(workload: Workload, prepared: Prepared, keeper: Keeper, progress: Progress) -> SimulationResult:
-    from dataclasses import replace
-
     with progress.bar(len(prepared.network.layers), "simulating", "layer") as bar:
         result = simulate_network(
             prepared.network,
@@ -65,10 +64,20 @@ def _simulate(workload: Workload, prepared: Prepared, keeper: Keeper, progress: 
             arrays=workload.arrays,
             replication=workload.replication,
             discipline=workload.discipline,
+            crossbar_energy_j=_read_energy(prepared),
             probe=None if keeper.selection is None else keeper,
             progress=lambda _: bar.update(),
         )
     return replace(result, spans=tuple(keeper.spans))
+
+
+def _read_energy(prepared: Prepared) -> dict[str, float] | None:
+    """Measured joules by layer where the chip asks for them; None for the fixed energy of a cell."""
+    if prepared.chip.crossbar.read_energy == "fixed":
+        return None
+    from pimsim.api.reading import measured_read_energy
+
+    return measured_read_energy(prepared)
 
 
 def _check(workload: Workload, prepared: Prepared, progress: Progress) -> Check:
