@@ -168,7 +168,8 @@ def test_the_command_names_every_option_that_is_not_the_default() -> None:
     }  # fmt: skip
     assert prune_command(options, "FOLDER", "out.safetensors", "CIFAR-10 (JPEG)") == (
         "pimsim prune --network net.py:build --data FOLDER --out out.safetensors --method pattern "
-        "--keep 000111111 --keep 111111000 --epochs 48 --no-flip --bfloat16 --normalize 0.5,0.25/1,2 --data-name 'CIFAR-10 (JPEG)'"
+        "--keep 000111111 --keep 111111000 --epochs 48 --no-flip --bfloat16 --normalize 0.5,0.25/1,2 "
+        "--data-name 'CIFAR-10 (JPEG)'"
     )
 
 
