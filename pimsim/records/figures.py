@@ -233,15 +233,19 @@ def _two_panels(layers: int, style: str) -> tuple[Axes, Axes, Figure]:
 
 
 def _largest(components: pd.DataFrame) -> pd.DataFrame:
-    """Dynamic and static picojoules by component, largest first, the small ones together as ``other``."""
+    """Dynamic and static picojoules of the components that matter, largest first, and the rest as ``other``.
+
+    Those matter whose share of the dynamic energy or of all energy is large: both panels need them.
+    """
     energies = components.groupby("component", sort=False)[["dynamic_energy_pj", "static_energy_pj"]].sum()
-    order = energies.sum(axis=1).sort_values(ascending=False, kind="stable").index
-    energies = energies.loc[order]
-    energies = energies[energies.sum(axis=1) > 0]
-    kept = energies.head(OTHER).copy()
-    rest = energies.iloc[OTHER:].sum()
-    if rest.sum() > 0:
-        kept.loc["other"] = rest
+    total = energies.sum(axis=1)
+    dynamic = energies["dynamic_energy_pj"]
+    weight = total / (total.sum() or 1.0) + dynamic / (dynamic.sum() or 1.0)
+    ranked = [name for name in weight.sort_values(ascending=False, kind="stable").index if weight[name] > 0]
+    order = total[ranked[:OTHER]].sort_values(ascending=False, kind="stable").index
+    kept = energies.loc[order].copy()
+    if len(ranked) > OTHER:
+        kept.loc["other"] = energies.loc[ranked[OTHER:]].sum()
     return kept
 
 
@@ -266,15 +270,14 @@ def _layer_axis(axes: Axes, names: list[str], style: str) -> None:
 
 
 def _component_totals(axes: Axes, totals: pd.DataFrame) -> None:
-    """Horizontal bars that are also the legend of the stacks: dynamic in colour, static in white."""
+    """Horizontal bars that are also the legend of the stacks: dynamic in full colour, static paler."""
     every = totals.sum(axis=1).to_numpy()
     scale, unit = _prefix(float(every.max(initial=0.0)), ENERGY_UNITS)
     dynamic, static = (totals[name].to_numpy() / scale for name in ("dynamic_energy_pj", "static_energy_pj"))
     place = np.arange(len(totals))
     looks = [_look(i) for i in range(len(totals))]
     axes.barh(place, dynamic, 0.7, color=[c for c, _ in looks], hatch=[h for _, h in looks], edgecolor=INK)
-    label = "static" if static.any() else None
-    axes.barh(place, static, 0.7, dynamic, color="white", edgecolor=INK, label=label)
+    axes.barh(place, static, 0.7, dynamic, color=[_pale(c) for c, _ in looks], edgecolor=INK)
     for y, value in zip(place, every, strict=True):
         axes.annotate(
             _percent(value / every.sum()), (value / scale, y), (3, 0), textcoords="offset points", va="center"
@@ -285,8 +288,15 @@ def _component_totals(axes: Axes, totals: pd.DataFrame) -> None:
     axes.margins(x=0.22)
     axes.grid(axis="x")
     axes.set(title="Energy by component", xlabel=f"energy ({unit})")
-    if label:
-        axes.legend(loc="lower right")
+    if static.any():
+        axes.text(0.98, 0.03, "paler: static", transform=axes.transAxes, ha="right", va="bottom", style="italic")
+
+
+def _pale(colour: str) -> tuple[float, ...]:
+    """The colour mixed with twice as much white."""
+    from matplotlib.colors import to_rgb
+
+    return tuple((part + 2) / 3 for part in to_rgb(colour))
 
 
 def _percent(share: float) -> str:
@@ -303,6 +313,10 @@ def _label_turns(layers: pd.DataFrame) -> dict[str, int]:
         elif latency_ns / run > 0.018:
             turns[name] = 90
     return turns
+
+
+def _mean(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.005 or not share else "< 1 %"
 
 
 def _layer_band(axes: Axes, layers: pd.DataFrame, turns: dict[str, int], scale: float) -> None:
@@ -328,7 +342,7 @@ def _strip(
     axes.stairs(fraction, edges / scale, fill=True, color=colour, alpha=0.85, linewidth=0)
     axes.stairs(fraction, edges / scale, color=INK, linewidth=0.5)
     mean = float(np.average(fraction, weights=np.diff(edges))) if len(fraction) else 0.0
-    axes.text(1.008, 0.5, f"mean {100 * mean:.0f} %", transform=axes.transAxes, va="center")
+    axes.text(1.008, 0.5, f"mean {_mean(mean)}", transform=axes.transAxes, va="center")
     axes.set(ylim=(0, 1.05), yticks=[0, 1], yticklabels=["0", "100 %"])
     axes.grid(axis="y")
     axes.set_ylabel(title, rotation=0, ha="right", va="center")

@@ -12,11 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import pimsim
-
 FORMAT = "pimsim result"
 SCHEMA = 1
-PACKAGES = ("numpy", "pandas", "simpy", "torch")
+PACKAGES = ("pimsim", "numpy", "pandas", "simpy", "torch")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def digest(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python, pimsim and the packages that numbers depend on; torch only when this run used it."""
-    found = {"python": platform.python_version(), "pimsim": pimsim.__version__}
+    found = {"python": platform.python_version()}
     return found | {name: _version(name) for name in PACKAGES if name != "torch" or "torch" in sys.modules}
 
 
