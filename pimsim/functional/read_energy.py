@@ -46,4 +46,4 @@ def read_energy_j(
     )
     full_scale = (2**row_driver.bits - 1) ** 2
     power_time = device.read_voltage_v**2 * seconds(device.read_time_fs)
-    return power_time * conductance / full_scale / len(inputs)
+    return float(power_time * conductance / full_scale / len(inputs))

@@ -90,7 +90,8 @@ class Slots:
 
     A token is taken by ``acquire`` at ``start`` or ``end`` of a job, and given back when every stage of
     ``release`` reaches ``release_at`` (``start`` or ``leave`` of the job, or ``done``). ``per_window`` tokens are taken
-    by the first (at ``start``) or last (at ``end``) job of a window, and given back alike. ``cause`` is what an array that waits for it waits for.
+    by the first (at ``start``) or last (at ``end``) job of a window, and given back alike. ``cause``
+    is what an array that waits for it waits for.
     """
 
     name: str
