@@ -123,6 +123,7 @@ class _Player:
         self.engine, self.env = engine, engine.env
         self.index, self.stage = index, stage
         self.rank = STAGE_ORDER.index(stage.name)
+        self.units = max(jobs.units for jobs in stage.jobs)
         self.last_done = 0
         self.jobs_done = [0] * len(stage.jobs)
         self.steps_at: deque[int] = deque()  # when finished steps are done, for the one stage that follows step by step
@@ -261,7 +262,7 @@ class _Player:
         if source.window_at[window] > self.env.now:
             yield _Moment(self.env, source.window_at[window] - self.env.now, NORMAL)
         if self.stage.name == "array" and window:
-            self.engine.starved(source, window, since)
+            self.engine.starved(self, source, window, since)
 
     def _acquire(self, slots: _Slots) -> Generator[Event, object, None]:
         since = self.env.now
@@ -332,14 +333,14 @@ class _Engine:
             player.spans.append((start, done))
 
     def stall(self, cause: str, duration: int, player: _Player) -> None:
-        """An array waited for a finite buffer."""
+        """Arrays waited for a finite buffer."""
         converters = [p for p in player.followers if p.stage.name == "adc"]
         if cause == "adc" and converters and converters[0].waits_for == "output":
             cause = "output"
-        self.stalls[cause] += duration
+        self.stalls[cause] += duration * player.units
 
-    def starved(self, source: _Player, window: int, since: int) -> None:
-        """An array waited for its input: split the time into bus, buffer, and what came before."""
+    def starved(self, array: _Player, source: _Player, window: int, since: int) -> None:
+        """Arrays waited for their input: split the time into bus, buffer, and what came before."""
         now = self.env.now
         remaining = now - since
         for player in (source, *source.by_window):
@@ -348,9 +349,9 @@ class _Engine:
                 continue
             begin, end = player.spans[window]
             served = max(0, min(now, end) - max(since, begin))
-            self.stalls[cause] += served
+            self.stalls[cause] += served * array.units
             remaining -= served
-        self.stalls["input"] += remaining
+        self.stalls["input"] += remaining * array.units
 
     def emit(self, stage: Stage, jobs: Jobs, window: int, step: int, start: int, done: int) -> None:
         """Tell the probe of a job, in absolute time."""

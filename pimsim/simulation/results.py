@@ -53,7 +53,7 @@ class LayerResult:
         fill_fs: latency of the first window.
         dynamic_energy_j: joules by component, for one image.
         counts: action counts by component, as gathered by the engine.
-        stall_fs: time the arrays waited, by cause (`STALL_CAUSES`).
+        stall_fs: time that arrays waited after their first step, by cause (`STALL_CAUSES`), summed over arrays.
         busy_fs: busy time by resource kind, summed over units.
         units: number of units by resource kind that this layer uses.
         cell_utilisation: cells holding a nonzero-able weight / cells of the arrays in use.

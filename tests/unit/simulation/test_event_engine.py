@@ -187,3 +187,29 @@ def test_probe_times_are_absolute() -> None:
 
 def test_chip_factory_is_isaac_by_default() -> None:
     assert chip().timing.stage_fs == 100 * NS
+
+
+def pipeline(read: int, convert: int, units: int = 1, load: int = 0, windows: int = 4) -> LayerPlan:
+    """edram -> bus -> array -> adc -> merge, one step a window, sample-and-hold of depth 1."""
+    stages = (
+        single("edram_read", 0, (), load),
+        single("bus", 1, (0,), 1),
+        Stage("array", 2, (1,), (Jobs(1, (read,), (read,), units=units),), True),
+        Stage("adc", 3, (2,), (Jobs(1, (convert,), (convert,), units=units),), True),
+        single("merge", 4, (3,), 0),
+    )
+    hold = Slots("hold", 1, 2, "end", (3,), "leave", False, "adc")
+    return LayerPlan("pipeline", (Phase(windows, 1),), tuple("abcde"), stages, (hold,), (4,))
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_a_slow_converter_stalls_the_arrays(units: int) -> None:
+    """Each of the last three reads is held 7 - 5 longer, once the sample-and-hold is full: 0, 2 + 2 + 2."""
+    assert play(pipeline(5, 7, units)).stall_fs == {"adc": units * 6, "buffer": 0, "bus": 0, "input": 0, "output": 0}
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_slow_loads_stall_the_arrays(units: int) -> None:
+    """Windows come every 9: after a read of 5, an array waits 3 for the buffer and 1 for the bus, three times."""
+    expected = {"adc": 0, "buffer": units * 9, "bus": units * 3, "input": 0, "output": 0}
+    assert play(pipeline(5, 2, units, load=9)).stall_fs == expected
