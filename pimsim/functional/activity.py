@@ -7,15 +7,13 @@ model needs, and they are integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pimsim.functional.programming import ProgrammedRows, program_tiles
 from pimsim.functional.reference import check_inputs, check_range, layer_weight
-from pimsim.functional.windows import WindowPort
 from pimsim.hardware.encodings import InputStep, input_steps
 from pimsim.hardware.records import Crossbar, RowDriver
 from pimsim.mapping.layout import ArrayTile
@@ -58,11 +56,13 @@ class Activity:
     Attributes:
         layer: its name.
         images: images of the batch.
+        levels: levels of a cell, 2**cell_bits.
         tiles: one entry for each array of the placement, in its order.
     """
 
     layer: str
     images: int
+    levels: int
     tiles: tuple[TileActivity, ...]
 
     @property
@@ -83,7 +83,7 @@ class Activity:
     @property
     def level_reads(self) -> NDArray[np.int64]:
         """Sum over arrays and the cells of each level of the driver code squared, int64 (2**cell_bits,)."""
-        return _total(tile.level_reads for tile in self.tiles)
+        return sum((tile.level_reads for tile in self.tiles), np.zeros(self.levels, dtype=np.int64))
 
 
 def activity(
@@ -101,29 +101,30 @@ def activity(
     check_inputs(layer.geometry, inputs.shape)
     check_range(inputs, precision, layer.name)
     steps = input_steps(precision.activation_bits, row_driver.bits, precision.activation_signed)
-    padded: NDArray[Any] = placement.mapping.pad_input(inputs.astype(np.int32, copy=False))
+    drives, squares = _pixel_drives(placement.mapping.pad_input(inputs.astype(np.int64)), steps)
+    row_steps = len(inputs) * placement.mapping.windows * len(steps)
     tiles = []
     for tile in placement.tiles:
         (programmed,) = program_tiles(placement.mapping, (tile,), layer_weight(layer), precision.weight_bits, crossbar)
-        port = WindowPort(placement.mapping, tile.rows, tile.columns)
-        drives, squares = _row_drives(port, padded, steps)
-        levels = _level_reads(programmed, squares, crossbar.cell_bits)
-        row_steps = len(inputs) * placement.mapping.windows * len(steps) * len(tile.rows)
-        tiles.append(TileActivity(tile, drives, squares, row_steps, levels))
-    return Activity(layer.name, len(inputs), tuple(tiles))
+        pixels = placement.mapping.window_pixels(tile.rows)
+        row_squares = squares[pixels].sum(axis=0)
+        levels = _level_reads(programmed, row_squares, crossbar.cell_bits)
+        tiles.append(TileActivity(tile, drives[pixels].sum(axis=0), row_squares, row_steps * len(tile.rows), levels))
+    return Activity(layer.name, len(inputs), 1 << crossbar.cell_bits, tuple(tiles))
 
 
-def _row_drives(
-    port: WindowPort, padded: NDArray[Any], steps: tuple[InputStep, ...]
+def _pixel_drives(
+    padded: NDArray[np.int64], steps: tuple[InputStep, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Nonzero driver codes of each row, and their squares summed, over images, windows and steps: (R,) each."""
-    drives, squares = np.zeros(len(port.rows), dtype=np.int64), np.zeros(len(port.rows), dtype=np.int64)
-    for image in range(len(padded)):
-        inputs = port.read(padded[image : image + 1])[0]
-        for step in steps:
-            codes = (inputs >> step.shift) & ((1 << step.bits) - 1)
-            drives += np.count_nonzero(codes, axis=0)
-            squares += (codes * codes).sum(axis=0)
+    """Nonzero driver codes of each padded pixel, and their squares, summed over images and steps: (pixels,) each.
+
+    Every window that reads a pixel drives it with the same codes, so windows need no loop over steps.
+    """
+    drives, squares = np.zeros(padded.shape[1], dtype=np.int64), np.zeros(padded.shape[1], dtype=np.int64)
+    for step in steps:
+        codes = (padded >> step.shift) & ((1 << step.bits) - 1)
+        drives += np.count_nonzero(codes, axis=0)
+        squares += (codes * codes).sum(axis=0)
     return drives, squares
 
 
@@ -132,9 +133,3 @@ def _level_reads(programmed: ProgrammedRows, squares: NDArray[np.int64], cell_bi
     cells = programmed.cells.reshape(len(squares), -1)
     levels = range(1 << cell_bits)
     return np.array([int(squares @ np.count_nonzero(cells == level, axis=1)) for level in levels], dtype=np.int64)
-
-
-def _total(counts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The sum of count vectors; empty for none."""
-    parts = list(counts)
-    return np.asarray(np.sum(parts, axis=0), dtype=np.int64) if parts else np.zeros(0, dtype=np.int64)

@@ -224,7 +224,7 @@ def scatter_image(values: Any, channel: Any, a: Any, b: Any, shape: Any, outputs
     height, width = shape[4], shape[5]
     for c in range(values.shape[0]):
         # As many windows as still write inside the map in this row of the grid.
-        across = min(shape[1], (width - b[c] + shape[3] - 1) // shape[3])
+        across = (width - b[c] + shape[3] - 1) // shape[3]
         for i in range(shape[0]):
             y = i * shape[2] + a[c]
             if y < height:
