@@ -25,6 +25,8 @@ class Column:
 LAYERS = (
     Column("layer", TEXT, "", "name of the crossbar layer in the network"),
     Column("kind", TEXT, "", "`conv` or `linear`"),
+    Column("mapping", TEXT, "", "name of the mapper"),
+    Column("window", TEXT, "", "parallel window in input pixels, height x width"),
     Column("cycles", COUNT, "", "computing cycles: parallel windows x array tiles left after skipping"),
     Column("windows", COUNT, "", "parallel-window positions of one image"),
     Column("arrays", COUNT, "", "array tiles in use, times replication"),

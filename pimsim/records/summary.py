@@ -11,7 +11,7 @@ from pimsim.records.check import Check
 
 ENERGY_UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
 TIME_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
-HEADINGS = ("layer", "kind", "windows", "arrays", "rows skipped", "cycles", "conversions", "latency", "energy", "cells")
+HEADINGS = ("layer", "window", "windows", "arrays", "rows skipped", "cycles", "conversions", "latency", "energy", "cells")
 LATENCIES = (
     ("first output", "first_output_ns", "first window of the last layer written"),
     ("last output", "latency_ns", "its last window written: the latency of one image"),
@@ -70,7 +70,7 @@ def layer_cells(layer: dict[str, Any]) -> tuple[str, ...]:
     """One layer as the cells under `HEADINGS`."""
     skipped = f"{layer['rows_skipped']:,} / {layer['rows_mapped']:,}"
     return (
-        *(layer["name"], layer["kind"], f"{layer['windows']:,}", f"{layer['arrays']:,}", skipped),
+        *(layer["name"], layer["window"], f"{layer['windows']:,}", f"{layer['arrays']:,}", skipped),
         *(f"{layer['cycles']:,}", f"{layer['conversions']:,}", time(layer["latency_ns"]), energy(layer["energy_pj"])),
         percent(layer["cell_utilisation"]),
     )

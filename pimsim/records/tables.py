@@ -79,6 +79,7 @@ def _layer_row(layer: LayerResult) -> Row:
     same = {name: getattr(layer, name) for name in LAYER_COUNTS}
     return same | {
         "layer": layer.name,
+        "window": f"{layer.window[0]}x{layer.window[1]}",
         "skip_ratio": skip_ratio(layer.rows_skipped, layer.rows_mapped),
         "start_ns": ns(layer.start_fs),
         "first_output_ns": ns(layer.first_output_fs),
@@ -93,7 +94,7 @@ def _layer_row(layer: LayerResult) -> Row:
 
 
 LAYER_COUNTS = (
-    *("kind", "cycles", "windows", "arrays", "rounds", "steps", "array_steps", "rows_mapped", "rows_skipped"),
+    *("kind", "mapping", "cycles", "windows", "arrays", "rounds", "steps", "array_steps", "rows_mapped", "rows_skipped"),
     *("conversions", "macs", "cell_utilisation", "index_bits"),
 )
 

@@ -181,6 +181,7 @@ def _nothing(work: LayerWork, start_fs: int) -> LayerResult:
         macs=geometry.macs, start_fs=start_fs, first_output_fs=start_fs, end_fs=start_fs, interval_fs=0, fill_fs=0,
         dynamic_energy_j={}, counts={}, stall_fs=dict.fromkeys(STALL_CAUSES, 0), busy_fs={}, units={},
         cell_utilisation=0.0, program_time_fs=0, program_energy_j=0.0, index_bits=placement.index_bits,
+        mapping=placement.mapping.method, window=placement.mapping.window,
     )  # fmt: skip
 
 
@@ -224,6 +225,8 @@ def _layer_result(
         program_time_fs=program_time_fs,
         program_energy_j=programmed * chip.crossbar.program_energy_per_cell_j,
         index_bits=placement.index_bits,
+        mapping=placement.mapping.method,
+        window=placement.mapping.window,
     )
 
 

@@ -59,6 +59,8 @@ class LayerResult:
         cell_utilisation: cells holding a nonzero-able weight / cells of the arrays in use.
         program_time_fs, program_energy_j: writing the weights, reported apart.
         index_bits: storage of the row index.
+        mapping: name of the mapper.
+        window: height and width of the parallel window in input pixels.
     """
 
     name: str
@@ -87,6 +89,8 @@ class LayerResult:
     program_time_fs: int
     program_energy_j: float
     index_bits: int
+    mapping: str
+    window: tuple[int, int]
 
     @property
     def latency_fs(self) -> int:

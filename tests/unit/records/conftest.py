@@ -71,7 +71,7 @@ def make_layer(i: int, start_fs: int, name: str) -> LayerResult:
     return LayerResult(
         *(name, "conv", windows * arrays, windows, arrays, 1, 8, steps, 144 * arrays, 48 * arrays, conversions),
         *(windows * 16 * 144, start_fs, start_fs + 1_400_000_000, start_fs + latency, 800_000_000, 1_400_000_000),
-        *(dynamic, counts, stall, busy, units, 0.75, 128 * 86_000_000, 2.1e-8, 144 * arrays),
+        *(dynamic, counts, stall, busy, units, 0.75, 128 * 86_000_000, 2.1e-8, 144 * arrays, "sdk", (4, 4)),
     )
 
 
