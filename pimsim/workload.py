@@ -170,19 +170,25 @@ def _read_tree(path: Path) -> Any:
     if not path.is_file():
         raise ConfigError(f"workload '{path}'", "there is no such file", None, "Check the path")
     problems: list[ConfigError] = []
-    tree = parse_file(path, problems)
+    try:
+        tree = parse_file(path, problems)
+    except ConfigError as error:
+        fix = "Start with 'network: FILE.py:CALLABLE'"
+        raise ConfigError(error.given, error.rule.replace("hardware file", "workload"), error.where, fix) from None
     if problems:
         raise _together(problems)
     return tree
 
 
 def _beside(folder: Path, key: str, value: Any) -> Any:
-    """A path key as seen from the workload file, when there is such a file; ``~`` is the home folder."""
+    """A path key as seen from the workload file, or from the working folder when only there is such a file."""
     if key not in PATH_KEYS or not isinstance(value, str) or (key == "data" and value == DIGITS):
         return value
     file, colon, name = value.rpartition(":") if key == "network" else (value, "", "")
     candidate = folder / Path(file).expanduser()
-    return f"{candidate}{colon}{name}" if candidate.exists() else value
+    # What is found nowhere may be the name of a preset; every other file is missed beside the workload.
+    stays = key == "hardware" if not Path(file).expanduser().exists() else True
+    return value if stays and not candidate.exists() else f"{candidate}{colon}{name}"
 
 
 def _checked(values: Mapping[str, Any], where: Callable[[str], str], whole: str) -> Workload:

@@ -27,6 +27,12 @@ def repository() -> Path:
     return REPOSITORY
 
 
+@pytest.fixture(scope="session")
+def repository_path() -> Path:
+    """The root of the checkout, for fixtures that outlive a test."""
+    return REPOSITORY
+
+
 @pytest.fixture
 def pimsim(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
     """Runs the command line in this process, as the console script does."""
