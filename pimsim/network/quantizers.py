@@ -37,6 +37,8 @@ _PERCENTILE = 0.9999
 _SEARCH_POINTS = 100
 # torch.quantile and the search stay fast on at most this many values.
 _MAX_SAMPLES = 1 << 18
+# A channel of a large weight is searched on at least this many of its values.
+_MIN_ROW_SAMPLES = 512
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def symmetric_scale(
     rows = weight.detach().float().flatten(1) if per_channel else weight.detach().float().reshape(1, -1)
     bounds = weight_range("symmetric", bits)
     largest = rows.abs().amax(1) / bounds[1]
-    scales = largest if method == "max" else _least_error(rows, largest, *bounds)
+    thinned = rows[:, :: -(-rows.shape[1] // max(_MAX_SAMPLES // len(rows), _MIN_ROW_SAMPLES))]
+    scales = largest if method == "max" else _least_error(thinned, largest, *bounds)
     return tuple(float(scale) for scale in torch.where(scales > 0, scales, 1.0))
 
 
