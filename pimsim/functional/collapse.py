@@ -64,12 +64,12 @@ class DenseProduct:
         """Add the product over padded images (N, pixels) to outputs (N, OC * O_h * O_w)."""
         kernels = compiled_kernels()
         if kernels is None:
-            self._add_plainly(padded, outputs)
+            self.add_plainly(padded, outputs)
         else:
             over_parts(lambda part: self._add_compiled(kernels, padded[part], outputs[part]), len(padded))
 
-    def _add_plainly(self, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> None:
-        """Image by image in numpy."""
+    def add_plainly(self, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> None:
+        """The same in numpy, for where numba does not work."""
         for image in range(len(padded)):
             part = slice(image, image + 1)
             values = np.matmul(self.port.read(padded[part]).astype(self.kind), self._matrix.T)

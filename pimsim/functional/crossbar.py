@@ -19,6 +19,7 @@ from pimsim.functional.collapse import DenseProduct, dense_products, split_colum
 from pimsim.functional.conversion import Conversion, conversion
 from pimsim.functional.engines import SerialEngine, serial_engine
 from pimsim.functional.observations import Observations
+from pimsim.functional.packed import compiled_kernels
 from pimsim.functional.programming import ProgrammedRows, program_tiles
 from pimsim.functional.reference import check_inputs, check_range, layer_weight
 from pimsim.hardware.encodings import InputStep, columns_per_weight, input_steps
@@ -43,7 +44,7 @@ class ReadOut:
         row_driver: gives the bits of an input step.
         adc: the converter; its bits and overflow count.
         exact: one of `EXACT`.
-        engine: bit-serial engine, one of `pimsim.functional.engines.ENGINES`.
+        engine: bit-serial engine, ``auto`` or one of `pimsim.functional.engines.ENGINES`.
 
     Raises:
         SimulationError: an unknown ``exact`` or ``engine``.
@@ -58,7 +59,14 @@ class ReadOut:
     def __post_init__(self) -> None:
         if self.exact not in EXACT:
             raise SimulationError(f"exact '{self.exact}'", "unknown way to compute", None, nearest(self.exact, EXACT))
-        serial_engine(self.engine)
+        serial_engine(self.engine_used)
+
+    @property
+    def engine_used(self) -> str:
+        """The engine that ``auto`` stands for here: ``packed``, or ``plain`` where numba does not work."""
+        if self.engine != "auto":
+            return self.engine
+        return "plain" if compiled_kernels() is None else "packed"
 
     @property
     def conversion(self) -> Conversion:
@@ -131,7 +139,7 @@ class CrossbarLayer:
 
     @cached_property
     def _engine(self) -> SerialEngine:
-        return serial_engine(self.read_out.engine)(
+        return serial_engine(self.read_out.engine_used)(
             self.placement.mapping, self.serial, self.steps, self.read_out.conversion
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pimsim.errors import SimulationError, nearest
 from pimsim.functional.conversion import Conversion
-from pimsim.functional.packed import PackedEngine, compiled_kernels
+from pimsim.functional.packed import PackedEngine
 from pimsim.functional.programming import ProgrammedRows
 from pimsim.functional.serial import read_serially
 from pimsim.functional.windows import WindowPort
@@ -66,17 +66,7 @@ class PlainEngine:
 Build = Callable[[Mapping, tuple[ProgrammedRows, ...], tuple[InputStep, ...], Conversion], SerialEngine]
 
 
-def _fastest(
-    mapping: Mapping, arrays: tuple[ProgrammedRows, ...], steps: tuple[InputStep, ...], adc: Conversion
-) -> SerialEngine:
-    """``packed`` where numba can compile here, ``plain`` otherwise; their values are equal."""
-    build = PackedEngine if compiled_kernels() is not None else PlainEngine
-    return build(mapping, arrays, steps, adc)
-
-
-ENGINES: MappingProxyType[str, Build] = MappingProxyType(
-    {"auto": _fastest, "packed": PackedEngine, "plain": PlainEngine}
-)
+ENGINES: MappingProxyType[str, Build] = MappingProxyType({"packed": PackedEngine, "plain": PlainEngine})
 
 
 def serial_engine(name: str) -> Build:

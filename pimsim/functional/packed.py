@@ -36,7 +36,7 @@ WORD_BITS = 64
 def compiled_kernels() -> ModuleType | None:
     """`pimsim.functional.kernels`, or None where numba is missing or cannot work.
 
-    The values are the same without it, only slower; `CrossbarLayer` and the results name the engine used.
+    The values are the same without it, only slower; `ReadOut.engine_used` says which engine runs.
     """
     try:
         from pimsim.functional import kernels

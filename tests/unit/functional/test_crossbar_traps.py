@@ -159,6 +159,27 @@ def test_large_arrays_agree_partly_collapsed(seed: int, encoding: str, adc_bits:
         assert compare(reference_convolution(layer, inputs), wanted).exact
 
 
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), [(4, 4), (12, 14), (28, 28)])
+@pytest.mark.parametrize("method", ["im2col", "vw-sdk"])
+def test_collapse_is_exact_in_every_number_type(method: str, weight_bits: int, activation_bits: int) -> None:
+    """float32, float64 and int64 products, compiled and in numpy (where numba does not work)."""
+    rng = np.random.default_rng(3)
+    geometry = Geometry("conv", 4, 5, (3, 3), (9, 11), (1, 1), (1, 1, 1, 1))
+    half = 2 ** (weight_bits - 1)
+    layer = Layer(
+        geometry, Precision(weight_bits, activation_bits), rng.integers(half // 2, half, geometry.weight_shape)
+    )
+    array = crossbar(60, 256, 4, "offset")
+    model = CrossbarLayer(layer, placed(layer, array, method), ReadOut(array, DRIVER, adc(10)))
+    inputs = rng.integers(2 ** (activation_bits - 1), 2**activation_bits, (3, 4, 9, 11))
+    wanted = reference_convolution(layer, inputs)
+    np.testing.assert_array_equal(model.multiply(inputs)[0], wanted)
+    plain = np.zeros((3, wanted[0].size), dtype=np.int64)
+    for product in model.products:
+        product.add_plainly(model.placement.mapping.pad_input(inputs).astype(np.int32), plain)
+    np.testing.assert_array_equal(plain.reshape(wanted.shape), wanted)
+
+
 def test_columns_are_split_by_their_own_cells() -> None:
     """Differential: the column of 1s can reach 4, the empty one cannot; a 2-bit ADC collapses only the second."""
     layer = linear([[1, 1, 1, 1], [0, 0, 0, 1]], Precision(2, 1))
