@@ -68,3 +68,32 @@ def test_help_has_examples_that_name_the_command(pimsim, command):
     done = pimsim(command, "--help")
     assert done.code == 0
     assert f"pimsim {command} " in done.out.partition("Examples:")[2]
+
+
+def test_the_workload_page_lists_every_key(repository):
+    from pimsim.workload import Workload
+
+    page = (repository / "docs/workloads.md").read_text()
+    assert [key for key in Workload.model_fields if f"`{key}`" not in page] == []
+
+
+def test_the_readme_names_every_command_and_only_real_flags(repository, pimsim):
+    import re
+
+    readme = (repository / "README.md").read_text()
+    listed = pimsim("--help").out.partition("Commands:")[2].partition("Examples:")[0]
+    commands = re.findall(r"^  (\w+)  ", listed, re.MULTILINE)
+    assert len(commands) >= 7
+    assert [name for name in commands if f"pimsim {name}" not in readme] == []
+    help_text = "".join(pimsim(name, "--help").out for name in commands)
+    flags = set(re.findall(r"(?<![\w-])--[a-z-]+", readme))
+    assert [flag for flag in sorted(flags) if flag not in help_text] == []
+
+
+def test_the_files_that_the_readme_links_to_are_there(repository):
+    import re
+
+    readme = (repository / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if not link.startswith("http")]
+    assert links
+    assert [link for link in links if not (repository / link).exists()] == []
