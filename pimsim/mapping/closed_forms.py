@@ -99,6 +99,56 @@ def sdk(geometry: Geometry, array: ArrayShape, packed: bool = False) -> Counts:
     return best
 
 
+def sdk_free(geometry: Geometry, array: ArrayShape, packed: bool = False) -> int:
+    """Cycles of the best square window with rows and columns cut anywhere (`mapping.md` 1.4, SDK_a)."""
+    ic, oc = geometry.group_channels
+    height, width = geometry.output_size
+    best = im2col(geometry, array, packed).cycles
+    for n in range(1, min(height, width) + 1):
+        rows, columns = window_rows(geometry, (n, n)) * ic, n * n * oc
+        together = min(array.rows // rows, array.weight_columns // columns, geometry.groups) if packed else 1
+        tiles = ceil(rows / array.rows) * ceil(columns / array.weight_columns) if together <= 1 else 1
+        best = min(best, ceil(height / n) * ceil(width / n) * tiles * ceil(geometry.groups / max(1, together)))
+    return best
+
+
+def smd(geometry: Geometry, array: ArrayShape) -> int:
+    """SMD, groups one after another: CC = ceil(O_h O_w / d) ceil(d K^2 IC / AR) ceil(d OC / ACe) (`mapping.md` 1.3)."""
+    (ic, oc), (k_h, k_w), (height, width) = geometry.group_channels, geometry.kernel, geometry.output_size
+    d = max(1, min(array.rows // (k_h * k_w * ic), array.weight_columns // oc, height * width))
+    tiles = ceil(d * k_h * k_w * ic / array.rows) * ceil(d * oc / array.weight_columns)
+    return ceil(height * width / d) * tiles * geometry.groups
+
+
+def kernel_split(geometry: Geometry, array: ArrayShape) -> int:
+    """Kernel-split, groups one after another: CC = O_h O_w * K_h K_w * ceil(IC / AR) * ceil(OC / ACe)."""
+    (ic, oc), (k_h, k_w), (height, width) = geometry.group_channels, geometry.kernel, geometry.output_size
+    return height * width * k_h * k_w * ceil(ic / array.rows) * ceil(oc / array.weight_columns) * geometry.groups
+
+
+def low_rank(
+    geometry: Geometry, array: ArrayShape, rank: int, groups: int, outputs: Pair, skip_zero_tiles: bool
+) -> tuple[int, int]:
+    """Cycles of the two stages of a low-rank layer with groups 1, C_R and C_L (`pruning-blocks.md` 2.2).
+
+    The tiles of the second stage are listed one by one.
+    """
+    positions, (height, width) = outputs[0] * outputs[1], geometry.output_size
+    windows = ceil(height / outputs[0]) * ceil(width / outputs[1])
+    rows = window_rows(geometry, outputs) * geometry.in_channels // groups
+    first = groups * ceil(rows / array.rows) * ceil(positions * rank / array.weight_columns)
+    block_rows, block_columns = groups * rank, geometry.out_channels
+    second = ceil(positions * block_rows / array.rows) * ceil(positions * block_columns / array.weight_columns)
+    if skip_zero_tiles:
+        second = len({
+            (row // array.rows, column // array.weight_columns)
+            for block in range(positions)
+            for row in range(block * block_rows, (block + 1) * block_rows)
+            for column in range(block * block_columns, (block + 1) * block_columns)
+        })  # fmt: skip
+    return windows * first, windows * second
+
+
 def _more_arrays(counts: Counts, base: Counts) -> bool:
     return counts.row_tiles > base.row_tiles or counts.column_tiles > base.column_tiles or counts.blocks > base.blocks
 

@@ -6,37 +6,50 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pimsim.mapping.layout import ArrayShape, Mapping
-from pimsim.mapping.tiling import check_groups, cut, lay_out
+from pimsim.mapping.options import options_of
+from pimsim.mapping.tiling import check_channel_rows, check_choice, check_groups, cut, lay_out
 from pimsim.network.layers import Geometry
 
 
 @dataclass(frozen=True)
 class Im2col:
-    """The im2col mapper: row order c * K_h * K_w + k_y * K_w + k_x, row tiles cut anywhere.
+    """The im2col mapper: row order c * K_h * K_w + k_y * K_w + k_x.
 
     Attributes:
         groups: ``serial`` (a block for each group) or ``packed`` (groups block-diagonally in one array).
+        rows: row tiles end anywhere (``element``) or between channels (``channel``), as ConvMapSim counts.
 
     Reference:
-        `mapping.md` 1.2: CC = O_h O_w * ceil(K_h K_w IC / AR) * ceil(OC / ACe).
+        `mapping.md` 1.2: CC = O_h O_w * ceil(K_h K_w IC / AR) * ceil(OC / ACe); for ``channel``, the second factor
+        is ceil(IC / floor(AR / (K_h K_w))).
     """
 
     name: ClassVar[str] = "im2col"
     groups: str = "serial"
+    rows: str = "element"
 
     def __post_init__(self) -> None:
         check_groups(self.groups)
+        check_choice("rows", self.rows, ("element", "channel"), "unknown granularity of rows")
 
     def map(self, geometry: Geometry, array: ArrayShape) -> Mapping:
-        """The layer with one output position in each parallel window."""
+        """The layer with one output position in each parallel window.
+
+        Raises:
+            MappingError: with whole channels, an array with fewer rows than one kernel of one channel.
+        """
+        whole = self.rows == "channel"
+        if whole:
+            check_channel_rows(geometry, array, "im2col by channels")
         ic, oc = geometry.group_channels
+        kernel_rows = geometry.kernel[0] * geometry.kernel[1]
         return Mapping(
             method=self.name,
             geometry=geometry,
             array=array,
             outputs=(1, 1),
-            ic_tile=ic,
+            ic_tile=min(ic, array.rows // kernel_rows) if whole else ic,
             oc_tile=min(array.weight_columns, oc),
-            tiles=lay_out(geometry, cut(geometry, array, (1, 1), whole_channels=False, groups=self.groups)),
-            options=(("groups", self.groups),),
+            tiles=lay_out(geometry, cut(geometry, array, (1, 1), whole_channels=whole, groups=self.groups)),
+            options=options_of(self),
         )

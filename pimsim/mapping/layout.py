@@ -6,7 +6,7 @@ is read off this layout; the closed forms of the papers are witnesses, not the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Integer = TypeVar("_Integer", bound=np.integer[Any])
+
+#: A mapper's options in the order of its fields.
+Options = tuple[tuple[str, str | int | bool], ...]
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,10 @@ class Columns:
     def __hash__(self) -> int:
         return hash((self.output.tobytes(), self.a.tobytes(), self.b.tobytes()))
 
+    def take(self, which: slice) -> Columns:
+        """The columns of a slice."""
+        return Columns(self.output[which], self.a[which], self.b[which])
+
 
 @dataclass(frozen=True)
 class ArrayTile:
@@ -132,8 +139,11 @@ class Mapping:
         ic_tile: input channels of a group that fit one array programming (ICt, at most the channels there are);
             all of them when row tiles may cut a channel anywhere (im2col, SDK).
         oc_tile: output channels that fit one array programming (OCt, as published: not capped for VW-SDK).
-        tiles: every array programming, ordered by (block, column_tile, row_tile).
+        tiles: every array programming, ordered by (block, column_tile, row_tile). Tiles without any weight may
+            be absent, so the numbers of a column tile's row tiles need not be consecutive.
         options: the mapper's options, for the record.
+        unfolded: the layer written as a strip of separate patches, one for each output in row-major order, where
+            windows are cut from that strip instead of the input map (SMD); see `unfold`. None elsewhere.
     """
 
     method: str
@@ -143,22 +153,26 @@ class Mapping:
     ic_tile: int
     oc_tile: int
     tiles: tuple[ArrayTile, ...] = field(repr=False)
-    options: tuple[tuple[str, str], ...] = ()
+    options: Options = ()
+    unfolded: Geometry | None = None
+
+    @property
+    def view(self) -> Geometry:
+        """The layer on the map that windows are cut from: `geometry`, or the strip of `unfold`."""
+        return self.geometry if self.unfolded is None else self.unfolded
 
     @property
     def window(self) -> Pair:
-        """Spatial extent (P_h, P_w) of the parallel window in input pixels (`mapping.md` 1.8)."""
-        g = self.geometry
-        height, width = (
-            d * (k - 1) + 1 + (n - 1) * s
-            for d, k, n, s in zip(g.dilation, g.kernel, self.outputs, g.stride, strict=True)
-        )
-        return height, width
+        """Spatial extent (P_h, P_w) of the parallel window in input pixels (`mapping.md` 1.8).
+
+        Of a strip of separate patches: the extent of one patch in the input.
+        """
+        return _extent(self.geometry, (1, 1) if self.unfolded is not None else self.outputs)
 
     @property
     def grid(self) -> Pair:
         """Parallel-window positions (vertical, horizontal): ceil(O / n) each."""
-        (oh, ow), (nh, nw) = self.geometry.output_size, self.outputs
+        (oh, ow), (nh, nw) = self.view.output_size, self.outputs
         return -(-oh // nh), -(-ow // nw)
 
     @property
@@ -222,16 +236,16 @@ class Mapping:
         windows overrun the padded input.
         """
         heights = []
-        for d in (0, 1):
-            last = (self.grid[d] - 1) * self.outputs[d] * self.geometry.stride[d] + self.window[d]
-            heights.append(max(last, self.geometry.padded_size[d]))
+        for d, extent in enumerate(_extent(self.view, self.outputs)):
+            last = (self.grid[d] - 1) * self.outputs[d] * self.view.stride[d] + extent
+            heights.append(max(last, self.view.padded_size[d]))
         return self.geometry.in_channels, heights[0], heights[1]
 
     @cached_property
     def window_origins(self) -> NDArray[np.intp]:
         """Flat offset of each window's top-left pixel in one channel of the gather image, (windows,), row-major."""
         width = self.gather_shape[2]
-        step_y, step_x = (n * s for n, s in zip(self.outputs, self.geometry.stride, strict=True))
+        step_y, step_x = (n * s for n, s in zip(self.outputs, self.view.stride, strict=True))
         y, x = (np.arange(count, dtype=np.intp) for count in self.grid)
         return np.asarray(y[:, None] * (step_y * width) + x[None, :] * step_x, dtype=np.intp).reshape(-1)
 
@@ -252,7 +266,9 @@ class Mapping:
 
         The integer type is kept.
         """
-        top, _, left, _ = self.geometry.padding
+        if self.unfolded is not None:
+            images = _unfold_images(self.geometry, images)
+        top, _, left, _ = self.view.padding
         count, _, height, width = images.shape
         padded = np.zeros((count, *self.gather_shape), dtype=images.dtype)
         padded[:, :, top : top + height, left : left + width] = images
@@ -263,7 +279,7 @@ class Mapping:
 
         Indices count into the flattened output (OC, O_h, O_w); -1 where the window overruns the output map.
         """
-        (out_h, out_w), (n_h, n_w) = self.geometry.output_size, self.outputs
+        (out_h, out_w), (n_h, n_w) = self.view.output_size, self.outputs
         y, x = np.divmod(np.arange(self.windows, dtype=np.intp)[:, None], self.grid[1])
         y, x = y * n_h + columns.a, x * n_w + columns.b
         flat = (columns.output.astype(np.intp) * out_h + y) * out_w + x
@@ -278,7 +294,7 @@ class Mapping:
             nonzero: (OC, IC / groups, K_h, K_w), which weights are not zero; None counts every cell that
                 holds a weight.
         """
-        g = self.geometry
+        g = self.view
         total = np.zeros(len(rows), dtype=np.int64)
         positions = columns.a.astype(np.int64) * self.outputs[1] + columns.b
         counts: dict[bytes, NDArray[np.int64]] = {}
@@ -312,7 +328,7 @@ class Mapping:
             ``(k_y, k_x, used)``, each (rows, columns): the kernel position of each cell, and whether
             the cell holds a weight at all (idle cells hold the code of zero). Positions are 0 where idle.
         """
-        g, rows, columns = self.geometry, tile.rows, tile.columns
+        g, rows, columns = self.view, tile.rows, tile.columns
         ic, oc = g.group_channels
         used = (rows.channel[:, None] // ic) == (columns.output[None, :] // oc)
         positions = []
@@ -345,3 +361,37 @@ def _tap(
     tap = offset // dilation
     fits = (offset >= 0) & (offset % dilation == 0) & (tap < kernel)
     return np.where(fits, tap, 0), fits
+
+
+def _extent(geometry: Geometry, outputs: Pair) -> Pair:
+    """Pixels from the first to the last tap of neighbouring outputs, D(K-1) + 1 + (n-1)S in each dimension."""
+    height, width = (
+        d * (k - 1) + 1 + (n - 1) * s
+        for d, k, n, s in zip(geometry.dilation, geometry.kernel, outputs, geometry.stride, strict=True)
+    )
+    return height, width
+
+
+def unfold(geometry: Geometry) -> Geometry:
+    """The layer as a convolution over a strip of its patches: output p reads the p-th K_h x K_w patch, none shared.
+
+    Outputs keep their order, so the flattened outputs of both layers are the same.
+    """
+    (k_h, k_w), (height, width) = geometry.kernel, geometry.output_size
+    return replace(
+        geometry, input_size=(k_h, height * width * k_w), stride=(1, k_w), padding=(0, 0, 0, 0), dilation=(1, 1)
+    )
+
+
+def _unfold_images(geometry: Geometry, images: NDArray[_Integer]) -> NDArray[_Integer]:
+    """The strips of images (N, C, H, W), (N, C, K_h, O_h * O_w * K_w)."""
+    top, bottom, left, right = geometry.padding
+    padded = np.pad(images, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    y, x = (
+        np.arange(o)[:, None] * s + np.arange(k)[None, :] * d
+        for o, s, k, d in zip(geometry.output_size, geometry.stride, geometry.kernel, geometry.dilation, strict=True)
+    )
+    patches = padded[:, :, y[:, None, :, None], x[None, :, None, :]]
+    count, channels, out_h, out_w, k_h, k_w = patches.shape
+    strips = patches.transpose(0, 1, 4, 2, 3, 5).reshape(count, channels, k_h, out_h * out_w * k_w)
+    return np.asarray(strips, dtype=images.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,14 +20,40 @@ if TYPE_CHECKING:
 GROUPS = ("serial", "packed")
 
 
-def check_groups(groups: str) -> None:
-    """Refuse an unknown way to lay out groups.
+def check_choice(name: str, value: str, known: tuple[str, ...], rule: str) -> None:
+    """Refuse an option value that is not one of the known ones.
 
     Raises:
-        MappingError: a name that is not in `GROUPS`.
+        MappingError: naming the option, the value and the nearest known one.
     """
-    if groups not in GROUPS:
-        raise MappingError(f"groups '{groups}'", "unknown layout of groups", fix=nearest(groups, GROUPS))
+    if value not in known:
+        raise MappingError(f"{name} '{value}'", rule, fix=nearest(value, known))
+
+
+def check_groups(groups: str) -> None:
+    """Refuse an unknown way to lay out groups. Raises `MappingError`."""
+    check_choice("groups", groups, GROUPS, "unknown layout of groups")
+
+
+def check_channel_rows(geometry: Geometry, array: ArrayShape, what: str) -> None:
+    """Refuse an array that does not hold one kernel of one channel.
+
+    Args:
+        geometry: the layer.
+        array: the array.
+        what: the mapping that keeps channels whole, for the message.
+
+    Raises:
+        MappingError: fewer rows than kernel positions.
+    """
+    height, width = geometry.kernel
+    if array.rows < height * width:
+        raise MappingError(
+            f"kernel {height}x{width} on an array of {array.rows} rows",
+            f"{what} keeps the {height * width} rows of a channel in one array",
+            geometry.name,
+            f"Use at least {height * width} rows, or map with im2col",
+        )
 
 
 def tap_count(outputs: NDArray[np.int64] | int, kernel: int, stride: int, dilation: int) -> NDArray[np.int64]:
@@ -62,14 +89,22 @@ class Tiling:
     Attributes:
         outputs: output positions (n_h, n_w) of one parallel window.
         rows: rows of a full array tile.
-        output_channels: output channels of a full array tile.
+        columns: weight columns of a full array tile.
         groups: groups that share an array block-diagonally; above 1 one tile holds all of them.
+        order: rows by ``channel`` (then window pixel), by ``pixel`` (then channel), or by ``patch`` (each K_w wide,
+            then channel).
+        split_pixels: every pixel of the window starts a new tile; needs the order ``pixel``.
+        split_outputs: column tiles end anywhere, instead of between output channels that have all their
+            window positions in one tile.
     """
 
     outputs: Pair
     rows: int
-    output_channels: int
+    columns: int
     groups: int = 1
+    order: str = "channel"
+    split_pixels: bool = False
+    split_outputs: bool = False
 
 
 def packed_groups(geometry: Geometry, array: ArrayShape, outputs: Pair) -> int:
@@ -78,6 +113,21 @@ def packed_groups(geometry: Geometry, array: ArrayShape, outputs: Pair) -> int:
     by_rows = array.rows // (rows_per_channel(geometry, outputs) * ic)
     by_columns = array.weight_columns // (outputs[0] * outputs[1] * oc)
     return max(1, min(by_rows, by_columns, geometry.groups))
+
+
+def tiles_needed(geometry: Geometry, array: ArrayShape, outputs: Pair, groups: str) -> tuple[int, int, int]:
+    """Blocks, row tiles and column tiles of a window when rows and columns are cut anywhere."""
+    ic, oc = geometry.group_channels
+    together = packed_groups(geometry, array, outputs) if groups == "packed" else 1
+    rows = rows_per_channel(geometry, outputs) * ic * together
+    columns = outputs[0] * outputs[1] * oc * together
+    return -(-geometry.groups // together), -(-rows // array.rows), -(-columns // array.weight_columns)
+
+
+def window_count(geometry: Geometry, outputs: Pair) -> int:
+    """Parallel windows of one image, ceil(O_h / n_h) * ceil(O_w / n_w)."""
+    (height, width), (n_h, n_w) = geometry.output_size, outputs
+    return -(-height // n_h) * -(-width // n_w)
 
 
 def cut(geometry: Geometry, array: ArrayShape, outputs: Pair, whole_channels: bool, groups: str) -> Tiling:
@@ -94,14 +144,15 @@ def cut(geometry: Geometry, array: ArrayShape, outputs: Pair, whole_channels: bo
     per_channel = rows_per_channel(geometry, outputs)
     rows = array.rows // per_channel * per_channel if whole_channels else array.rows
     together = packed_groups(geometry, array, outputs) if groups == "packed" else 1
-    return Tiling(outputs, rows, array.weight_columns // (outputs[0] * outputs[1]), together)
+    return Tiling(outputs, rows, array.weight_columns, together)
 
 
 def lay_out(geometry: Geometry, tiling: Tiling) -> tuple[ArrayTile, ...]:
     """Every array tile of a layer, ordered by (block, column tile, row tile).
 
-    Rows run over channels, then window pixels in row-major order; columns over window positions, then output
-    channels (`pruning-sdk.md` 1). Tiles of a block share their `Rows` and `Columns` objects.
+    Rows run over channels, then window pixels in row-major order, unless the tiling says otherwise; columns over
+    window positions, then output channels (`pruning-sdk.md` 1). Tiles of a block share their `Rows` and `Columns`
+    objects.
     """
     tiles: list[ArrayTile] = []
     for block, first in enumerate(range(0, geometry.groups, tiling.groups)):
@@ -124,19 +175,35 @@ def _row_tiles(geometry: Geometry, tiling: Tiling, groups: range) -> list[Rows]:
         for n, k, s, d in zip(tiling.outputs, geometry.kernel, geometry.stride, geometry.dilation, strict=True)
     )
     channels = np.arange(groups.start * ic, groups.stop * ic, dtype=np.int32)
-    shape = len(channels), len(y), len(x)
-    every = [
-        np.broadcast_to(axis, shape).reshape(-1) for axis in (channels[:, None, None], y[None, :, None], x[None, None])
-    ]
-    step = tiling.rows
-    return [Rows(*(axis[i : i + step] for axis in every)) for i in range(0, len(every[0]), step)]
+    axes = np.meshgrid(channels, y, x, indexing="ij")
+    every = [np.ascontiguousarray(axis.transpose(_AXES[tiling.order])).reshape(-1) for axis in axes]
+    if tiling.order == "patch":
+        first = np.argsort(every[2] // geometry.kernel[1], kind="stable")
+        every = [axis[first] for axis in every]
+    part = len(channels) if tiling.split_pixels else len(every[0])
+    return [Rows(*(axis[cut] for axis in every)) for cut in _cuts(len(every[0]), part, tiling.rows)]
+
+
+def _cuts(total: int, part: int, step: int) -> list[slice]:
+    """Slices of at most ``step`` rows that never cross a multiple of ``part``."""
+    starts = range(0, total, part)
+    return [slice(i, min(i + step, start + part)) for start in starts for i in range(start, start + part, step)]
+
+
+#: Order of the axes (channel, y, x) of the rows.
+_AXES: MappingProxyType[str, tuple[int, int, int]] = MappingProxyType(
+    {"channel": (0, 1, 2), "pixel": (1, 2, 0), "patch": (0, 1, 2)}
+)
 
 
 def _column_tiles(geometry: Geometry, tiling: Tiling, groups: range) -> list[Columns]:
-    """The weight columns of some groups, cut into array tiles of whole output channels."""
+    """The weight columns of some groups, cut into array tiles."""
     _, oc = geometry.group_channels
     first, last = groups.start * oc, groups.stop * oc
-    step = tiling.output_channels
+    if tiling.split_outputs:
+        every = _window_columns(tiling.outputs, first, last)
+        return [every.take(slice(i, i + tiling.columns)) for i in range(0, len(every), tiling.columns)]
+    step = tiling.columns // (tiling.outputs[0] * tiling.outputs[1])
     return [_window_columns(tiling.outputs, i, min(i + step, last)) for i in range(first, last, step)]
 
 

@@ -7,76 +7,38 @@ from itertools import product
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from random_layers import arrays, compute, convolve, geometries, weights
 
 from pimsim.errors import MappingError
 from pimsim.mapping import closed_forms
 from pimsim.mapping.layout import ArrayShape, Mapping
-from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import MAPPERS, map_layer
 from pimsim.mapping.skipping import GRANULARITIES, keep_weight, place
 from pimsim.mapping.tiling import GROUPS, cut, lay_out, tap_count, tap_positions
 from pimsim.network.layers import Geometry
 
 CHOICES = [*((skip, "tile") for skip in GRANULARITIES), ("row", "layer")]
-METHODS = sorted(MAPPERS)
+#: Mappers with the options that change a layout; groups come on top.
+METHODS = [
+    *((name, {}) for name in sorted(MAPPERS)),
+    ("im2col", {"rows": "channel"}),
+    ("sdk", {"search": "free"}),
+    ("vw-sdk", {"tie": "min-transfer"}),
+    ("vw-sdk", {"search": "as-published"}),
+]
+Method = tuple[str, dict[str, str]]
 few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@st.composite
-def geometries(draw: st.DrawFn) -> Geometry:
-    """Small layers with rectangular everything; the input is as large as the kernel needs, or larger."""
-    size = st.integers(1, 3)
-    groups = draw(st.integers(1, 3))
-    kernel, stride, dilation = (draw(st.tuples(size, size)) for _ in range(3))
-    top, bottom, left, right = padding = draw(st.tuples(*[st.integers(0, 2)] * 4))
-    reach = (dilation[0] * (kernel[0] - 1) + 1 - top - bottom, dilation[1] * (kernel[1] - 1) + 1 - left - right)
-    inputs = max(1, reach[0]) + draw(st.integers(0, 6)), max(1, reach[1]) + draw(st.integers(0, 6))
-    ic, oc = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
-    return Geometry("layer", ic, oc, kernel, inputs, stride, padding, dilation, groups)
-
-
-arrays = st.builds(ArrayShape, st.integers(1, 200), st.integers(2, 120), st.integers(1, 2))
-
-
-def weights(geometry: Geometry, seed: int) -> NDArray[np.int64]:
-    """Small integers; whole kernel positions, output channels and single weights are pruned away."""
-    rng = np.random.default_rng(seed)
-    weight = rng.integers(-3, 4, geometry.weight_shape)
-    shapes = (1, 1, *geometry.kernel), (len(weight), 1, 1, 1), geometry.weight_shape
-    for shape, kept in zip(shapes, rng.choice([0.5, 0.8, 1.0], 3), strict=True):
-        weight = weight * (rng.random(shape) < kept)
-    return weight
-
-
-def convolve(geometry: Geometry, images: NDArray[np.int64], weight: NDArray[np.int64]) -> NDArray[np.int64]:
-    """torch's convolution in float64, exact for these small integers."""
-    top, bottom, left, right = geometry.padding
-    padded = torch.nn.functional.pad(torch.tensor(images, dtype=torch.float64), (left, right, top, bottom))
-    outputs = torch.nn.functional.conv2d(
-        padded,
-        torch.tensor(weight, dtype=torch.float64),
-        stride=geometry.stride,
-        dilation=geometry.dilation,
-        groups=geometry.groups,
-    )
-    return outputs.numpy().astype(np.int64)
-
-
-def compute(placement: Placement, images: NDArray[np.int64], weight: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Every window on every array left, partial sums added where they belong."""
-    mapping = placement.mapping
-    geometry = mapping.geometry
-    inputs = mapping.pad_input(images)
-    outputs = np.zeros((len(images), geometry.out_channels * np.prod(geometry.output_size) + 1), dtype=np.int64)
-    for tile in placement.tiles:
-        products = inputs[:, mapping.window_pixels(tile.rows)] @ mapping.cell_weights(tile, weight)
-        for image, sums in enumerate(products):
-            np.add.at(outputs[image], mapping.output_index(tile.columns), sums)
-    return outputs[:, :-1].reshape(len(images), geometry.out_channels, *geometry.output_size)
+def mapped(geometry: Geometry, array: ArrayShape, method: Method, **options: str) -> Mapping:
+    """The layer by one of `METHODS`; cases that keep whole channels on too few rows are left out."""
+    name, chosen = method
+    if name == "vwc-sdk" or chosen.get("rows") == "channel":
+        assume(array.rows >= geometry.kernel[0] * geometry.kernel[1])
+    return map_layer(geometry, array, name, **chosen, **options)
 
 
 @few
@@ -84,11 +46,11 @@ def compute(placement: Placement, images: NDArray[np.int64], weight: NDArray[np.
     geometries(), arrays, st.sampled_from(METHODS), st.sampled_from(GROUPS), st.sampled_from(CHOICES), st.integers(0)
 )
 def test_mapped_arrays_compute_the_convolution(
-    geometry: Geometry, array: ArrayShape, method: str, groups: str, choice: tuple[str, str], seed: int
+    geometry: Geometry, array: ArrayShape, method: Method, groups: str, choice: tuple[str, str], seed: int
 ) -> None:
     weight = weights(geometry, seed % 2**32)
     images = np.random.default_rng(seed % 997).integers(-5, 6, (2, geometry.in_channels, *geometry.input_size))
-    placement = place(map_layer(geometry, array, method, groups=groups), weight, *choice)
+    placement = place(mapped(geometry, array, method, groups=groups), weight, *choice)
     np.testing.assert_array_equal(compute(placement, images, weight), convolve(geometry, images, weight))
 
 
@@ -96,12 +58,12 @@ def test_mapped_arrays_compute_the_convolution(
 @given(geometries(), arrays, st.sampled_from(GROUPS))
 def test_counts_on_the_layout_equal_the_closed_forms(geometry: Geometry, array: ArrayShape, groups: str) -> None:
     packed = groups == "packed"
-    for method, witness in (
+    for name, witness in (
         ("im2col", closed_forms.im2col),
         ("sdk", closed_forms.sdk),
         ("vw-sdk", closed_forms.vw_sdk),
     ):
-        mapping, counts = map_layer(geometry, array, method, groups=groups), witness(geometry, array, packed)
+        mapping, counts = map_layer(geometry, array, name, groups=groups), witness(geometry, array, packed)
         assert (mapping.cycles, mapping.windows, mapping.outputs) == (counts.cycles, counts.windows, counts.outputs)
         tiles = mapping.blocks, mapping.row_tiles, mapping.column_tiles
         assert tiles == (counts.blocks, counts.row_tiles, counts.column_tiles)
@@ -133,6 +95,53 @@ def test_the_search_finds_the_minimum_in_the_published_order(geometry: Geometry,
 
 @few
 @given(geometries(), arrays)
+def test_counts_of_smd_kernel_split_and_free_sdk(geometry: Geometry, array: ArrayShape) -> None:
+    assert map_layer(geometry, array, "smd").cycles == closed_forms.smd(geometry, array)
+    assert map_layer(geometry, array, "kernel-split").cycles == closed_forms.kernel_split(geometry, array)
+    for packed in (False, True):
+        free = map_layer(geometry, array, "sdk", search="free", groups=GROUPS[packed])
+        assert free.cycles == closed_forms.sdk_free(geometry, array, packed)
+
+
+@few
+@given(geometries(), arrays)
+def test_im2col_by_channels_never_beats_im2col_by_elements(geometry: Geometry, array: ArrayShape) -> None:
+    assume(array.rows >= geometry.kernel[0] * geometry.kernel[1])
+    by_channel = map_layer(geometry, array, "im2col", rows="channel")
+    counts = closed_forms.count(geometry, array, (1, 1), whole_channels=True)
+    assert counts is not None and by_channel.cycles == counts.cycles
+    assert by_channel.cycles >= map_layer(geometry, array, "im2col").cycles
+
+
+@few
+@given(geometries(), arrays)
+def test_the_published_search_is_the_authors_queue(geometry: Geometry, array: ArrayShape) -> None:
+    queue: list[closed_forms.Counts] = []
+    for counts in closed_forms.every_window(geometry, array):
+        queue += [counts] if counts.outputs[1] == 1 else []
+        if counts.cycles < queue[0].cycles:
+            queue = [*queue[1:], counts]
+    assume(queue)
+    published = map_layer(geometry, array, "vwc-sdk", search="as-published")
+    assert (published.cycles, published.outputs) == (queue[0].cycles, queue[0].outputs)
+    assert published.cycles >= map_layer(geometry, array, "vwc-sdk").cycles
+
+
+@few
+@given(geometries(), arrays, st.booleans())
+def test_fewest_transfers_among_the_fewest_cycles(geometry: Geometry, array: ArrayShape, clamp: bool) -> None:
+    found = list(closed_forms.every_window(geometry, array))
+    clamped = [closed_forms.im2col(geometry, array)] if clamp else []
+    assume(found)
+    best = min([*clamped, *found], key=lambda counts: (counts.cycles, counts.input_transfers))
+    mapping = map_layer(geometry, array, "vw-sdk", tie="min-transfer", clamp=clamp)
+    assert mapping.cycles == best.cycles
+    rows = closed_forms.window_rows(geometry, mapping.outputs)
+    assert mapping.windows * rows * geometry.in_channels == best.input_transfers
+
+
+@few
+@given(geometries(), arrays)
 def test_raw_vw_sdk_is_no_worse_than_sdk_tiled_by_whole_channels(geometry: Geometry, array: ArrayShape) -> None:
     sdk = map_layer(geometry, array, "sdk")
     whole = closed_forms.count(geometry, array, sdk.outputs, whole_channels=True)
@@ -141,26 +150,30 @@ def test_raw_vw_sdk_is_no_worse_than_sdk_tiled_by_whole_channels(geometry: Geome
 
 
 @few
-@given(geometries(), arrays, st.sampled_from(METHODS))
-def test_turning_the_layer_on_its_side_costs_the_same(geometry: Geometry, array: ArrayShape, method: str) -> None:
+@given(
+    geometries(), arrays, st.sampled_from([m for m in METHODS if "as-published" not in m[1].values()])
+)
+def test_turning_the_layer_on_its_side_costs_the_same(geometry: Geometry, array: ArrayShape, method: Method) -> None:
     top, bottom, left, right = geometry.padding
     sides = {name: getattr(geometry, name)[::-1] for name in ("kernel", "input_size", "stride", "dilation")}
     turned = replace(geometry, padding=(left, right, top, bottom), **sides)
-    assert map_layer(geometry, array, method).cycles == map_layer(turned, array, method).cycles
+    assert mapped(geometry, array, method).cycles == mapped(turned, array, method).cycles
 
 
 @few
 @given(geometries(), arrays, st.sampled_from(METHODS))
-def test_padding_and_a_padded_input_agree(geometry: Geometry, array: ArrayShape, method: str) -> None:
+def test_padding_and_a_padded_input_agree(geometry: Geometry, array: ArrayShape, method: Method) -> None:
     padded = replace(geometry, input_size=geometry.padded_size, padding=(0, 0, 0, 0))
-    first, second = (map_layer(layer, array, method) for layer in (geometry, padded))
+    first, second = (mapped(layer, array, method) for layer in (geometry, padded))
     assert (first.cycles, first.window, first.tiles) == (second.cycles, second.window, second.tiles)
 
 
 @few
 @given(geometries(), arrays, st.sampled_from(METHODS), st.sampled_from(GROUPS))
-def test_tiles_fit_the_array_and_come_in_order(geometry: Geometry, array: ArrayShape, method: str, groups: str) -> None:
-    mapping = map_layer(geometry, array, method, groups=groups)
+def test_tiles_fit_the_array_and_come_in_order(
+    geometry: Geometry, array: ArrayShape, method: Method, groups: str
+) -> None:
+    mapping = mapped(geometry, array, method, groups=groups)
     order = [(tile.block, tile.column_tile, tile.row_tile) for tile in mapping.tiles]
     assert order == sorted(set(order))
     assert all(0 < len(tile.rows) <= array.rows for tile in mapping.tiles)
@@ -182,12 +195,14 @@ def slow_rows_left(mapping: Mapping, weight: NDArray[np.int64]) -> list[list[int
 
 @few
 @given(geometries(), arrays, st.sampled_from(METHODS), st.sampled_from(GROUPS), st.integers(0, 2**32 - 1))
-@example(Geometry("layer", 1, 1, (2, 2), (5, 5), dilation=(2, 2)), ArrayShape(64, 64), "vw-sdk", "serial", 4)
-@example(Geometry("layer", 2, 2, (3, 3), (9, 9), (3, 2), dilation=(2, 3)), ArrayShape(99, 64), "vw-sdk", "serial", 3)
+@example(Geometry("layer", 1, 1, (2, 2), (5, 5), dilation=(2, 2)), ArrayShape(64, 64), ("vw-sdk", {}), "serial", 4)
+@example(
+    Geometry("layer", 2, 2, (3, 3), (9, 9), (3, 2), dilation=(2, 3)), ArrayShape(99, 64), ("vw-sdk", {}), "serial", 3
+)
 def test_row_skipping_equals_the_dense_matrix(
-    geometry: Geometry, array: ArrayShape, method: str, groups: str, seed: int
+    geometry: Geometry, array: ArrayShape, method: Method, groups: str, seed: int
 ) -> None:
-    mapping, weight = map_layer(geometry, array, method, groups=groups), weights(geometry, seed)
+    mapping, weight = mapped(geometry, array, method, groups=groups), weights(geometry, seed)
     left = slow_rows_left(mapping, weight)
     placement = place(mapping, weight, "row")
     kept = [(tile, rows) for tile, rows in zip(mapping.tiles, left, strict=True) if rows]
@@ -205,9 +220,9 @@ def test_row_skipping_equals_the_dense_matrix(
 @few
 @given(geometries(), arrays, st.sampled_from(METHODS), st.integers(0, 2**32 - 1))
 def test_refilled_arrays_hold_the_kept_rows_in_order(
-    geometry: Geometry, array: ArrayShape, method: str, seed: int
+    geometry: Geometry, array: ArrayShape, method: Method, seed: int
 ) -> None:
-    mapping, weight = map_layer(geometry, array, method), weights(geometry, seed)
+    mapping, weight = mapped(geometry, array, method), weights(geometry, seed)
     apart, together = place(mapping, weight, "row"), place(mapping, weight, "row", "layer")
     assert together.rows_skipped == apart.rows_skipped
     assert len(together.tiles) <= len(apart.tiles)
@@ -246,23 +261,23 @@ def test_rows_skipped_for_every_3x3_pattern(window: tuple[int, int]) -> None:
 @few
 @given(geometries(), arrays, st.sampled_from(METHODS), st.data())
 def test_rows_skipped_for_random_patterns(
-    geometry: Geometry, array: ArrayShape, method: str, data: st.DataObject
+    geometry: Geometry, array: ArrayShape, method: Method, data: st.DataObject
 ) -> None:
     size = geometry.kernel[0] * geometry.kernel[1]
     pattern = data.draw(st.text("01", min_size=size, max_size=size))
     kept = {divmod(i, geometry.kernel[1]) for i, bit in enumerate(pattern) if bit == "1"}
-    mapping = map_layer(geometry, array, method)
+    mapping = mapped(geometry, array, method)
     skipped = place(mapping, keep_weight(geometry, pattern), "row").rows_skipped
-    per_channel = closed_forms.skipped_rows(geometry, mapping.outputs, kept)
+    per_channel = closed_forms.skipped_rows(mapping.view, mapping.outputs, kept)
     assert skipped == per_channel * geometry.in_channels * mapping.column_tiles
 
 
 @few
 @given(geometries(), arrays, st.sampled_from(METHODS), st.sampled_from(CHOICES))
 def test_pruned_to_nothing_costs_nothing_and_dense_skips_nothing(
-    geometry: Geometry, array: ArrayShape, method: str, choice: tuple[str, str]
+    geometry: Geometry, array: ArrayShape, method: Method, choice: tuple[str, str]
 ) -> None:
-    mapping = map_layer(geometry, array, method)
+    mapping = mapped(geometry, array, method)
     nothing = place(mapping, np.zeros(geometry.weight_shape, dtype=np.int64), *choice)
     if choice[0] != "none":
         assert (nothing.tiles, nothing.cycles, nothing.index_bits) == ((), 0, 0)
