@@ -24,7 +24,9 @@ def with_weak_border(keep: str) -> nn.Sequential:
     """A network whose second layer is weak exactly where ``keep`` prunes."""
     built = network()
     with torch.no_grad():
-        built[1].weight.copy_(pattern_mask(keep, built[1].weight) + 0.1)
+        # Signs that cancel in every sum: only the energy tells the taps apart.
+        signs = torch.tensor([1.0, -1.0]).repeat(2).reshape(4, 1, 1, 1)
+        built[1].weight.copy_((pattern_mask(keep, built[1].weight) + 0.1) * signs)
     return built
 
 
