@@ -35,7 +35,7 @@ def _map(
         str | None, typer.Option(help="Take array and weight encoding from this preset or hardware file instead.")
     ] = None,
     weight_bits: Annotated[int, typer.Option(min=1, max=16, help="Weight bits, with --hardware.")] = 8,
-    mapping: Annotated[str, typer.Option(help="im2col, sdk or vw-sdk.")] = "im2col",
+    mapping: Annotated[str, typer.Option(help="Mapper: im2col, sdk, vw-sdk, ...")] = "im2col",
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     keep: Annotated[
         str | None, typer.Option(help="Kernel positions kept in every channel, row by row: 000111111 drops row one.")

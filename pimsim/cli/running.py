@@ -46,7 +46,7 @@ def _run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change the hardware, PATH=VALUE; may be repeated.")
     ] = None,
-    mapping: Annotated[str | None, typer.Option(help="im2col, sdk or vw-sdk.  [default: im2col]")] = None,
+    mapping: Annotated[str | None, typer.Option(help="Mapper: im2col, sdk, vw-sdk, ...  [default: im2col]")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
     skip: Annotated[str | None, typer.Option(help="Zeros left out: none, row or array.  [default: none]")] = None,

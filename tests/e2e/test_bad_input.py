@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from pimsim.mapping.registry import MAPPERS
+
 NETWORK = """
 import torch
 from torch import nn
@@ -152,9 +154,8 @@ def test_layer_that_cannot_fit(refused, folder):
 
 
 def test_unknown_mapping(refused):
-    assert refused(mapping="sdkk") == (
-        "pimsim: mapping 'sdkk': unknown mapping. Did you mean 'sdk'? Known: im2col, sdk, vw-sdk."
-    )
+    known = ", ".join(MAPPERS)
+    assert refused(mapping="sdkk") == (f"pimsim: mapping 'sdkk': unknown mapping. Did you mean 'sdk'? Known: {known}.")
 
 
 def test_unknown_skip(refused):

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from pimsim.mapping.registry import MAPPERS
+
 KEYS = [
     "mapping", "cycles", "windows", "window", "ic_tile", "oc_tile", "row_tiles", "column_tiles",
     "rows_mapped", "rows_skipped", "cell_utilisation",
@@ -72,7 +74,7 @@ def test_text_is_a_table_with_a_total(pimsim):
     [
         (
             ("--layer", LAYER, "--mapping", "vw-skd"),
-            "pimsim: mapping 'vw-skd': unknown mapping. Did you mean 'vw-sdk'? Known: im2col, sdk, vw-sdk.",
+            "pimsim: mapping 'vw-skd': unknown mapping. Did you mean 'vw-sdk'? Known: " + ", ".join(MAPPERS) + ".",
         ),
         (
             ("--layer", LAYER, "--array", "512"),
