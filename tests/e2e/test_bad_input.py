@@ -12,8 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from pimsim.mapping.registry import MAPPERS
-
 NETWORK = """
 import torch
 from torch import nn
@@ -154,8 +152,8 @@ def test_layer_that_cannot_fit(refused, folder):
 
 
 def test_unknown_mapping(refused):
-    known = ", ".join(MAPPERS)
-    assert refused(mapping="sdkk") == (f"pimsim: mapping 'sdkk': unknown mapping. Did you mean 'sdk'? Known: {known}.")
+    message = refused(mapping="sdkk")
+    assert message.startswith("pimsim: mapping 'sdkk': unknown mapping. Did you mean 'sdk'? Known: im2col, ")
 
 
 def test_unknown_skip(refused):
