@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Options
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pimsim.errors import ConfigError
+from pimsim.errors import ConfigError, MappingError
 from pimsim.hardware.records import Chip
 from pimsim.mapping.convention import with_convention
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.layout import ArrayShape, Mapping
 from pimsim.mapping.placement import Placement
-from pimsim.mapping.registry import map_layer
+from pimsim.mapping.registry import map_unit
 from pimsim.mapping.skipping import keep_weight, place
+from pimsim.mapping.stages import StagedMapping, StagedPlacement, place_stages
 from pimsim.mapping.summary import summary
 from pimsim.network.layers import Geometry
 from pimsim.network.shapes import load_shapes, parse_layer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Columns of the printed table: heading and key of the summary.
 _COLUMNS = (
@@ -36,9 +41,30 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class MapResult:
-    """Placements of one or more layers; ``to_json`` is the machine-readable form, ``str`` the table."""
+    """Placements of one or more layers; ``to_json`` is the machine-readable form, ``str`` the table.
 
-    placements: tuple[Placement, ...]
+    Attributes:
+        placements: one for each layer, in order.
+        weights: ones and zeros of the keep pattern for each layer, None for dense layers.
+    """
+
+    placements: tuple[Placement | StagedPlacement, ...]
+    weights: tuple[NDArray[np.int64] | None, ...] = field(repr=False, compare=False)
+
+    def draw(self, path: str | Path, colouring: str = "kernel") -> Path:
+        """A picture of the arrays: one layer in full, or a strip for each of several.
+
+        Args:
+            path: ``.png``, ``.svg`` or ``.pdf``.
+            colouring: cells by ``kernel`` position or by output position of the ``window``.
+
+        Raises:
+            ResultError: another suffix or colouring, or a file that cannot be written.
+        """
+        from pimsim.records.drawings import Drawn, draw_mappings
+
+        layers = [Drawn(placed, weight) for placed, weight in zip(self.placements, self.weights, strict=True)]
+        return draw_mappings(layers, path, colouring)
 
     @property
     def total(self) -> dict[str, int | float]:
@@ -105,10 +131,11 @@ def map_layers(
     """
     granularity = skip or ("none" if keep is None else "row")
     _check_keep(layers, keep)
-    return MapResult(tuple(
-        _place_one(with_convention(layer, convention), array, mapping, dict(options or {}), keep, granularity, pack)
-        for layer in layers
-    ))  # fmt: skip
+    shapes = [with_convention(layer, convention) for layer in layers]
+    weights = tuple(_kept(layer, keep) for layer in shapes)
+    mapped = (map_unit(layer, array, mapping, **(options or {})) for layer in shapes)
+    placements = (_place_one(one, weight, granularity, pack) for one, weight in zip(mapped, weights, strict=True))
+    return MapResult(tuple(placements), weights)
 
 
 def layers_of(layer: str | None, shapes: str | Path | None) -> tuple[Geometry, ...]:
@@ -146,12 +173,23 @@ def _check_keep(layers: Sequence[Geometry], keep: str | None) -> None:
         keep_weight(layers[0], keep)
 
 
+def _kept(layer: Geometry, keep: str | None) -> NDArray[np.int64] | None:
+    """The weight of a keep pattern; None without one, or where the kernel has another size."""
+    if keep is None or len(keep) != layer.kernel[0] * layer.kernel[1]:
+        return None
+    return keep_weight(layer, keep)
+
+
 def _place_one(
-    layer: Geometry, array: ArrayShape, method: str, options: dict[str, Any], keep: str | None, skip: str, pack: str
-) -> Placement:
-    fits = keep is not None and len(keep) == layer.kernel[0] * layer.kernel[1]
-    weight = keep_weight(layer, keep) if fits and keep is not None else None
-    return place(map_layer(layer, array, method, **options), weight, skip, pack)
+    mapping: Mapping | StagedMapping, weight: NDArray[np.int64] | None, skip: str, pack: str
+) -> Placement | StagedPlacement:
+    if not isinstance(mapping, StagedMapping):
+        return place(mapping, weight, skip, pack)
+    if weight is not None:
+        rule = f"'{mapping.method}' maps the factors of the weight, which have no pruned positions"
+        fix = "Leave out --keep, or map with another method"
+        raise MappingError("a keep pattern", rule, mapping.geometry.name, fix)
+    return place_stages(mapping, None, skip, pack)
 
 
 def _cell(layer: dict[str, Any], key: str) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pimsim.mapping.layout import Mapping
 from pimsim.mapping.placement import Placement
+from pimsim.mapping.stages import StagedMapping, StagedPlacement
 
-Value = str | int | float | list[int]
 
-
-def summary(mapping: Mapping, placement: Placement) -> dict[str, Value]:
+def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlacement) -> dict[str, Any]:
     """The layer's mapping as plain values, in the order of the published contract.
 
     ``window`` is [height, width] in input pixels. ``cycles``, tiles and ``cell_utilisation`` count the arrays
     that are left after skipping; ``rows_mapped`` counts the dense layout. With groups one after another,
-    cycles = windows x tiles over all groups.
+    cycles = windows x tiles over all groups. ``options`` are the mapper's. A mapping in stages adds ``stages``, a
+    summary of each with its name; window and tiles are then those of the first stage, the other counts of all.
     """
-    return {
+    values = {
         "mapping": mapping.method,
         "cycles": placement.cycles,
         "windows": mapping.windows,
@@ -27,4 +29,8 @@ def summary(mapping: Mapping, placement: Placement) -> dict[str, Value]:
         "rows_mapped": placement.rows_mapped,
         "rows_skipped": placement.rows_skipped,
         "cell_utilisation": placement.cell_utilisation,
+        "options": dict(mapping.options),
     }
+    if isinstance(placement, StagedPlacement):
+        values["stages"] = [{"name": p.mapping.geometry.name, **summary(p.mapping, p)} for p in placement.stages]
+    return values

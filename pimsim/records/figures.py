@@ -74,7 +74,8 @@ def draw_all(tables: Tables, folder: Path, formats: Iterable[str] = FORMATS, sty
             "latency": latency(tables, style),
             "utilisation": utilisation(tables, style),
         }
-        return tuple(_save(figure, folder / f"{name}.{kind}") for name, figure in drawn.items() for kind in wanted)
+        files = [(figure, folder / f"{name}.{kind}") for name, figure in drawn.items() for kind in wanted]
+        return tuple(save_figure(figure, path) for figure, path in files)
 
 
 def style_context(style: str) -> AbstractContextManager[None]:
@@ -214,7 +215,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure in the format of its suffix, without a date; returns the file."""
     undated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
     figure.savefig(path, metadata=undated[path.suffix[1:]])
     return path
