@@ -107,7 +107,7 @@ def read_pickle(path: Path) -> dict[Any, Any]:
             given=f"a batch file that is not plain arrays ({error})",
             rule="CIFAR python batches may hold numbers, text and numpy arrays only",
             where=str(path),
-            fix="download the batch again, or use the binary version",
+            fix="Download the batch again, or use the binary version",
         ) from error
     if not isinstance(content, dict):
         raise _unreadable(path, f"it holds a {type(content).__name__}, not a dict")

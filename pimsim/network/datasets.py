@@ -112,7 +112,7 @@ def _open(source: str | Path, split: str, size: int | None) -> ImageDataset:
         raise DataError(
             given=f"data source {str(source)!r}",
             rule="must be 'digits' or an existing folder",
-            fix="give an ImageFolder root or a CIFAR folder",
+            fix="Give an ImageFolder root or a CIFAR folder",
         )
     layout = find_cifar(folder)
     if layout is None:
@@ -176,7 +176,7 @@ def _split_folder(root: Path, split: str) -> Path:
         given=f"a folder without {' or '.join(_SPLIT_FOLDERS[split])}",
         rule="an ImageFolder root holds train/ and test/ (or val/), with a folder for each class",
         where=str(root),
-        fix="give the folder that contains train/ and test/, or a CIFAR folder with its batch files",
+        fix="Give the folder that contains train/ and test/, or a CIFAR folder with its batch files",
     )
 
 
@@ -189,7 +189,7 @@ def _file_reader(paths: list[Path], size: int | None) -> ReadPixels:
                 given=f"images of {len(shapes)} different sizes, such as {sorted(shapes)[:2]}",
                 rule="all images of a batch have one size",
                 where=str(paths[int(indices[0])].parent),
-                fix="give size=N to resize and crop them",
+                fix="Give size=N to resize and crop them",
             )
         return torch.stack(pixels)
 

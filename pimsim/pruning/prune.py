@@ -199,7 +199,7 @@ def _checked_target(out: str | Path) -> Path:
         raise PruningError(
             given=f"output file {str(out)!r}",
             rule="a checkpoint is written as .safetensors",
-            fix=f"use {target.with_suffix('.safetensors').name}",
+            fix=f"Use {target.with_suffix('.safetensors').name}",
         )
     return target
 

@@ -89,7 +89,7 @@ class PatternPruning:
             raise PruningError(
                 given="a network without stride-1 3x3 convolutions of equal width",
                 rule="pattern pruning needs at least one layer",
-                fix="name the layers to prune",
+                fix="Name the layers to prune",
             )
         for name in self.layers:
             if name not in convolutions:
@@ -143,7 +143,7 @@ def _no_pruning(keep: Sequence[str], layers: Sequence[str]) -> PruningMethod:
         raise PruningError(
             given="keep patterns or layers with the method 'none'",
             rule="'none' prunes nothing",
-            fix="use the method 'pattern'",
+            fix="Use the method 'pattern'",
         )
     return NoPruning()
 

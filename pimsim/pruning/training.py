@@ -107,7 +107,7 @@ def load_state(network: nn.Module, path: Path) -> TrainingState:
             given=f"a training state that cannot be used ({error})",
             rule="must be a state that this run wrote",
             where=str(path),
-            fix="remove the file to start the run from the beginning",
+            fix="Remove the file to start the run from the beginning",
         ) from error
     for quantizer in quantizers(network):
         quantizer.refresh()
@@ -169,7 +169,7 @@ def _step(
         raise PruningError(
             given=f"a loss of {float(loss.detach())} at the learning rate {rate:.4g}",
             rule="training must stay finite",
-            fix="lower the learning rate",
+            fix="Lower the learning rate",
         )
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
@@ -198,7 +198,7 @@ def _resume(
             given=f"a folder with the state of a run with other options ({', '.join(changed)})",
             rule="a run can only be resumed with the options that it was started with",
             where=str(path),
-            fix="use the same options, or remove the folder to start over",
+            fix="Use the same options, or remove the folder to start over",
         )
     optimizer.load_state_dict(state["optimizer"])
     return [EpochRecord(**record) for record in state["history"]]

@@ -198,7 +198,7 @@ def test_a_bad_request_names_the_rule(arguments: dict[str, object], message: str
 
 def test_a_folder_of_classes_without_splits_is_explained(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    with pytest.raises(DataError, match=r"a folder without test or val.*give the folder that contains train/"):
+    with pytest.raises(DataError, match=r"a folder without test or val.*Give the folder that contains train/"):
         load_dataset(tmp_path, "test")
 
 
@@ -211,6 +211,6 @@ def test_a_folder_without_images_is_explained(tmp_path: Path) -> None:
 def test_images_of_different_sizes_need_a_size(tmp_path: Path) -> None:
     root = image_folder(tmp_path)
     Image.fromarray(np.zeros((3, 3, 3), dtype=np.uint8)).save(root / "test" / "a" / "small.png")
-    with pytest.raises(DataError, match="give size=N"):
+    with pytest.raises(DataError, match="Give size=N"):
         next(load_dataset(root, "test").batches())
     assert load_dataset(root, "test", size=5).images.shape == (7, 3, 5, 5)
