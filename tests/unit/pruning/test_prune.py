@@ -52,11 +52,11 @@ def metadata(result: PruneResult) -> dict[str, Any]:
     return content
 
 
-def integer_accuracy(result: PruneResult) -> float:
+def integer_accuracy(result: PruneResult, network: str = MODEL) -> float:
     """Top-1 with every weight layer computed in integers, from the written file alone."""
     checkpoint = load_checkpoint(result.checkpoint)
     state, masks = merge_prune_pairs(checkpoint.state)
-    model = load_module(MODEL)
+    model = load_module(network)
     model.load_state_dict(state)
     for name, values in checkpoint.quantization.items():
         compute_in_integers(model.get_submodule(name), LayerQuantization.from_dict(values), masks.get(f"{name}.weight"))
@@ -68,7 +68,7 @@ def integer_accuracy(result: PruneResult) -> float:
 def compute_in_integers(layer: Any, record: LayerQuantization, mask: torch.Tensor | None) -> None:
     codes = quantize_weight(layer.weight.detach(), record, mask)
     scale = (torch.tensor(record.weight_scale).double() * record.activation_scale).reshape(-1, *[1] * (codes.dim() - 2))
-    bias = 0 if layer.bias is None else layer.bias.detach().double().reshape(scale.shape)
+    bias = 0 if layer.bias is None else layer.bias.detach().double().reshape(-1, *scale.shape[1:])
 
     def forward(inputs: torch.Tensor) -> torch.Tensor:
         x_int = quantize_activation(inputs, record).double()
@@ -89,6 +89,28 @@ def test_the_written_integers_reach_the_reported_accuracy(which: str, request: p
     assert result.quantized_accuracy > 0.5
     # Values on a rounding boundary may fall to either side in float32 and float64.
     assert integer_accuracy(result) == pytest.approx(result.quantized_accuracy, abs=0.011)
+
+
+# DoReFa clips activations to [0, 1] and shrinks weights: it wants a batch norm everywhere.
+NORMED_NETWORK = """
+from torch import nn
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10), nn.BatchNorm1d(10),
+    )
+"""
+
+
+def test_dorefa_integers_reach_the_reported_accuracy(tmp_path: Path) -> None:
+    (tmp_path / "normed.py").write_text(NORMED_NETWORK)
+    options = {**DIGITS, "network": f"{tmp_path / 'normed.py'}:normed", "weight_quantizer": "dorefa"}
+    result = prune(**options, out=tmp_path / "dorefa.safetensors", method="pattern", epochs=4)
+    assert result.quantized_accuracy > 0.5
+    assert integer_accuracy(result, options["network"]) == pytest.approx(result.quantized_accuracy, abs=0.011)
 
 
 def test_a_dense_checkpoint_has_the_keys_of_the_network(dense: PruneResult) -> None:
