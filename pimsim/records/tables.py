@@ -94,8 +94,8 @@ def _layer_row(layer: LayerResult) -> Row:
 
 
 LAYER_COUNTS = (
-    *("kind", "mapping", "cycles", "windows", "arrays", "rounds", "steps", "array_steps", "rows_mapped", "rows_skipped"),
-    *("conversions", "macs", "cell_utilisation", "index_bits"),
+    *("kind", "mapping", "cycles", "windows", "arrays", "rounds", "steps", "array_steps", "rows_mapped"),
+    *("rows_skipped", "conversions", "macs", "cell_utilisation", "index_bits"),
 )
 
 
