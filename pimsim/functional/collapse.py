@@ -80,9 +80,7 @@ class DenseProduct:
         port, matrix = self.port, self._matrix
         gathered = np.empty((len(port.rows), len(port.origins)), dtype=self.kind)
         values = np.empty((len(port.columns), len(port.origins)), dtype=self.kind)
-        shape = np.array(
-            [*port.mapping.grid, *port.mapping.outputs, *port.mapping.view.output_size], dtype=np.int64
-        )
+        shape = np.array([*port.mapping.grid, *port.mapping.outputs, *port.mapping.view.output_size], dtype=np.int64)
         for pixels, output in zip(padded, outputs, strict=True):
             kernels.gather_image(pixels, port.offsets, port.origins, port.mapping.grid[1], gathered)
             kernels.multiply_image(matrix, gathered, values)

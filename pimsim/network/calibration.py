@@ -166,4 +166,3 @@ def _thin(values: Tensor, kept: int) -> Tensor:
     flat = values.detach().float().flatten()
     stride = max(-(-flat.numel() // kept), 1) | 1
     return torch.cat([flat[::stride], flat.amin().reshape(1), flat.amax().reshape(1)])
-

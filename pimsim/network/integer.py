@@ -57,6 +57,4 @@ def exact_dtype(layer: Layer) -> torch.dtype:
     for limit, kind in _EXACT:
         if bound <= limit:
             return kind
-    raise NetworkError(
-        f"sums of up to {bound}", "an exact product needs sums below 2^53", layer.name, "Use fewer bits"
-    )
+    raise NetworkError(f"sums of up to {bound}", "an exact product needs sums below 2^53", layer.name, "Use fewer bits")

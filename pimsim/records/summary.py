@@ -11,7 +11,10 @@ from pimsim.records.check import Check
 
 ENERGY_UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1.0, "pJ"))
 TIME_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
-HEADINGS = ("layer", "window", "windows", "arrays", "rows skipped", "cycles", "conversions", "latency", "energy", "cells")
+HEADINGS = (
+    *("layer", "window", "windows", "arrays", "rows skipped", "cycles"),
+    *("conversions", "latency", "energy", "cells"),
+)
 LATENCIES = (
     ("first output", "first_output_ns", "first window of the last layer written"),
     ("last output", "latency_ns", "its last window written: the latency of one image"),

@@ -150,9 +150,7 @@ def test_raw_vw_sdk_is_no_worse_than_sdk_tiled_by_whole_channels(geometry: Geome
 
 
 @few
-@given(
-    geometries(), arrays, st.sampled_from([m for m in METHODS if "as-published" not in m[1].values()])
-)
+@given(geometries(), arrays, st.sampled_from([m for m in METHODS if "as-published" not in m[1].values()]))
 def test_turning_the_layer_on_its_side_costs_the_same(geometry: Geometry, array: ArrayShape, method: Method) -> None:
     top, bottom, left, right = geometry.padding
     sides = {name: getattr(geometry, name)[::-1] for name in ("kernel", "input_size", "stride", "dilation")}

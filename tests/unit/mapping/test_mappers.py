@@ -112,8 +112,7 @@ def test_published_convention_ignores_padding_stride_and_dilation() -> None:
         ),
         (
             lambda: map_layer(LAYER, ArrayShape(8, 8), "sdk", group="packed"),
-            "option 'group' of mapping 'sdk': unknown option. Did you mean 'groups'? "
-            "Known: groups, search.",
+            "option 'group' of mapping 'sdk': unknown option. Did you mean 'groups'? Known: groups, search.",
         ),
         (
             lambda: map_layer(LAYER, ArrayShape(8, 8), "im2col", groups="paked"),

@@ -177,6 +177,4 @@ def test_a_float_program_has_no_integers() -> None:
     program, _ = import_float(chain(1), (2, 5, 5))
     with pytest.raises(NetworkError) as caught:
         program.run(images(), integer_multiply)
-    assert str(caught.value) == (
-        "a program without integer layers: quantize the network before running it on arrays."
-    )
+    assert str(caught.value) == ("a program without integer layers: quantize the network before running it on arrays.")
