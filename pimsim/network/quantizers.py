@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -228,15 +229,23 @@ def calibrate_layer(
 
 
 def _least_error(rows: Tensor, largest: Tensor, lowest: int, highest: int) -> Tensor:
-    """Per row the scale, among fractions of ``largest``, of least squared error."""
-    best, least = largest.clone(), torch.full_like(largest, math.inf)
+    """Per row the scale, among fractions of ``largest``, of least squared error.
+
+    In numpy: hundreds of small passes are faster without a thread pool's barriers.
+    """
+    values, tops = rows.numpy(), largest.numpy()
+    best, least = tops.copy(), np.full(tops.shape, math.inf)
     for step in range(_SEARCH_POINTS, 0, -1):
-        scale = largest * (step / _SEARCH_POINTS)
-        divisor = torch.where(scale > 0, scale, 1.0).unsqueeze(1)
-        error = (round_to_codes(rows, divisor, lowest, highest) * divisor - rows).square().sum(1)
+        scale = tops * np.float32(step / _SEARCH_POINTS)
+        divisor = np.where(scale > 0, scale, np.float32(1))[:, None]
+        codes = values / divisor
+        np.clip(np.rint(codes, out=codes), lowest, highest, out=codes)
+        codes *= divisor
+        codes -= values
+        error = np.einsum("rn,rn->r", codes, codes)
         better = error < least
-        best, least = torch.where(better, scale, best), torch.where(better, error, least)
-    return best
+        best, least = np.where(better, scale, best), np.where(better, error, least)
+    return torch.from_numpy(best)
 
 
 def _thinned(values: Tensor) -> Tensor:
