@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -25,6 +26,9 @@ SUFFIXES = (*TORCH_SUFFIXES, ".safetensors")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema")
 # The safetensors metadata key that holds JSON written by pimsim's own training.
 METADATA_KEY = "pimsim"
+_ENTRY_FORMS = MappingProxyType(
+    {"quantization": "'quantization': {layer: record}", "structure": "'structure': [{rewrite: name, ...}]"}
+)
 
 State = dict[str, Tensor]
 
@@ -50,18 +54,32 @@ class Checkpoint:
         Raises:
             CheckpointError: the metadata entry is not the JSON that pimsim writes.
         """
+        return dict(self._entry("quantization", dict))
+
+    @property
+    def structure(self) -> list[dict[str, Any]]:
+        """Changes of the network's structure that the weights were trained with (`pimsim.network.rewrites`); or empty.
+
+        Raises:
+            CheckpointError: the metadata entry is not the JSON that pimsim writes.
+        """
+        return [dict(entry) for entry in self._entry("structure", list)]
+
+    def _entry(self, key: str, kind: type[Any]) -> Any:
         text = self.metadata.get(METADATA_KEY)
         if text is None:
-            return {}
+            return kind()
         try:
-            layers = json.loads(text).get("quantization", {})
-            return dict(layers)
-        except (ValueError, AttributeError, TypeError):
-            raise CheckpointError(
-                f"metadata entry '{METADATA_KEY}'",
-                "it must be JSON with the entry 'quantization': {layer: record}",
-                str(self.path),
-            ) from None
+            found = json.loads(text).get(key, kind())
+        except (ValueError, AttributeError):
+            found = None
+        if isinstance(found, kind) and (kind is dict or all(isinstance(entry, dict) for entry in found)):
+            return found
+        raise CheckpointError(
+            f"metadata entry '{METADATA_KEY}'",
+            f"it must be JSON with the entry {_ENTRY_FORMS[key]}",
+            str(self.path),
+        )
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -33,6 +33,7 @@ from pimsim.network.layers import Layer, Network, Precision
 from pimsim.network.modules import ModuleSource, load_module
 from pimsim.network.program import Program
 from pimsim.network.quantizers import LayerQuantization, ScaleMethod, quantize_weight
+from pimsim.network.rewrites import rebuild
 from pimsim.network.state_matching import match
 from pimsim.network.steps import CrossbarOp
 from pimsim.network.structure import Structure, trace_structure
@@ -81,6 +82,7 @@ def import_network(
     module = load_module(source)
     loaded = load_checkpoint(checkpoint) if checkpoint is not None else None
     if loaded is not None:
+        module = rebuild(module, loaded.structure, str(loaded.path))
         module.load_state_dict(match(loaded.state, module, str(loaded.path)).state)
     program, notes = import_float(module, shape)
     recorded = read_records(loaded.quantization, str(loaded.path)) if loaded else {}

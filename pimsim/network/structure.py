@@ -26,7 +26,7 @@ KINDS = {
     **dict.fromkeys(("squeeze", "unsqueeze", "expand", "expand_as", "contiguous", "clone", "alias"), "reshape"),
     **dict.fromkeys(("slice", "select", "chunk", "split", "split_with_sizes", "unbind", "narrow"), "reshape"),
     **dict.fromkeys(("pad", "constant_pad_nd", "detach", "lift_fresh_copy", "channel_shuffle", "roll"), "reshape"),
-    **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "movedim", "swapaxes", "flip"), "reshape"),
+    **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "movedim", "swapaxes", "flip", "index_select"), "reshape"),
 }
 # Not an operation of its own: they only name a part of an earlier result.
 _FREE = ("getitem", "sym_size")
