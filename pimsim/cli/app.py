@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pimsim.cli.comparing import compare_command
 from pimsim.cli.files import presets_command, validate_command
 from pimsim.cli.mapping import map_command
 from pimsim.cli.output import examples
@@ -39,6 +40,7 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     run_command(app)
     map_command(app)
+    compare_command(app)
     plot_command(app)
     trace_command(app)
     validate_command(app)

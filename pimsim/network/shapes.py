@@ -43,14 +43,14 @@ def parse_layer(text: str, where: str | None = None) -> Geometry:
         if key in entry:
             raise ConfigError(f"key '{key}' twice", "each key may be given once", where)
         entry[key] = value
-    _check_keys(entry, LAYER_KEYS, where)
+    check_keys(entry, LAYER_KEYS, where)
     return _convolution(entry, str(entry.get("name", "layer")), where)
 
 
-def load_shapes(path: str | Path) -> Network:
+def load_shapes(path: str | Path, default: Precision = Precision()) -> Network:  # noqa: B008 (frozen)
     """A network without weights from a YAML table of layer shapes.
 
-    The file holds ``name``, ``weight_bits`` and ``activation_bits`` (8 when left out), and ``layers``: a list of
+    The file holds ``name``, ``weight_bits`` and ``activation_bits`` (``default`` when left out), and ``layers``: a list of
     entries with the keys of `parse_layer`, or ``kind: linear`` with ``in_features`` and ``out_features``; ``repeat: N``
     makes N equal layers named ``NAME.1`` to ``NAME.N``. Layers without a name are called ``layer1``, ``layer2``, ...
 
@@ -58,19 +58,20 @@ def load_shapes(path: str | Path) -> Network:
         ConfigError: a file that cannot be read, or anything wrong in it, with file and line.
     """
     path = Path(path)
-    table = _read_table(path)
-    place = _Place(path, table)
-    _check_keys(table, TABLE_KEYS, place.at)
+    table = read_table(path)
+    place = Place(path, table)
+    check_keys(table, TABLE_KEYS, place.at)
     entries = table.get("layers")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"layers: {entries!r}", "a shape table needs a list of layers", place.at("layers"))
     precision = Precision(
-        weight_bits=_bits(table, "weight_bits", place), activation_bits=_bits(table, "activation_bits", place)
+        weight_bits=_bits(table, "weight_bits", default.weight_bits, place),
+        activation_bits=_bits(table, "activation_bits", default.activation_bits, place),
     )
     layers = [
         Layer(geometry, precision)
         for index, entry in enumerate(entries)
-        for geometry in _entry(entry, index, _Place(path, entries, index))
+        for geometry in read_entry(entry, index, Place(path, entries, index))
     ]
     try:
         return Network(str(table.get("name", path.stem)), tuple(layers), input_shape=_input_shape(layers[0].geometry))
@@ -78,7 +79,7 @@ def load_shapes(path: str | Path) -> Network:
         raise ConfigError(error.given, error.rule, str(path), "Give each layer its own name") from None
 
 
-class _Place:
+class Place:
     """Where a YAML key stands, as ``file:line``."""
 
     def __init__(self, path: Path, node: Any, index: int | None = None) -> None:
@@ -103,7 +104,7 @@ def _at(where: Where, key: str) -> str | None:
     return where(key) if callable(where) else where
 
 
-def _read_table(path: Path) -> Any:
+def read_table(path: Path) -> Any:
     """The mapping in a YAML file."""
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
@@ -125,16 +126,16 @@ def _read_table(path: Path) -> Any:
     return table
 
 
-def _entry(entry: object, index: int, place: _Place) -> list[Geometry]:
+def read_entry(entry: object, index: int, place: Place) -> list[Geometry]:
     """The layers of one entry of the table."""
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{entry!r}", "a layer is a mapping of keys", place.at(), f"Write it like {_EXAMPLE}")
     kind = entry.get("kind", "conv")
     if kind not in ("conv", "linear"):
         raise ConfigError(f"kind '{kind}'", "a layer is conv or linear", place.at("kind"))
-    _check_keys(entry, LINEAR_KEYS if kind == "linear" else ENTRY_KEYS, place.at)
+    check_keys(entry, LINEAR_KEYS if kind == "linear" else ENTRY_KEYS, place.at)
     name = str(entry.get("name", f"layer{index + 1}"))
-    repeat = _size(entry["repeat"], "repeat", place.at) if "repeat" in entry else 1
+    repeat = read_size(entry["repeat"], "repeat", place.at) if "repeat" in entry else 1
     names = [name] if repeat == 1 else [f"{name}.{i}" for i in range(1, repeat + 1)]
     build = _linear if kind == "linear" else _convolution
     try:
@@ -149,20 +150,20 @@ def _convolution(entry: Mapping[str, object], name: str, where: Where) -> Geomet
     stride, dilation = (_pair(entry.get(key, 1), key, where) for key in ("stride", "dilation"))
     return Geometry(
         name=name,
-        in_channels=_size(entry["ic"], "ic", where),
-        out_channels=_size(entry["oc"], "oc", where),
+        in_channels=read_size(entry["ic"], "ic", where),
+        out_channels=read_size(entry["oc"], "oc", where),
         kernel=kernel,
         input_size=_pair(entry["in"], "in", where),
         stride=stride,
         padding=_padding(entry.get("pad", 0), kernel, stride, dilation, where),
         dilation=dilation,
-        groups=_size(entry.get("groups", 1), "groups", where),
+        groups=read_size(entry.get("groups", 1), "groups", where),
     )
 
 
 def _linear(entry: Mapping[str, object], name: str, where: Where) -> Geometry:
     _check_present(entry, ("in_features", "out_features"), where)
-    inputs, outputs = (_size(entry[key], key, where) for key in ("in_features", "out_features"))
+    inputs, outputs = (read_size(entry[key], key, where) for key in ("in_features", "out_features"))
     return Geometry(name, inputs, outputs, kind="linear")
 
 
@@ -185,7 +186,8 @@ def _pair(value: object, key: str, where: Where) -> Pair:
     return sizes[0], sizes[-1]
 
 
-def _size(value: object, key: str, where: Where) -> int:
+def read_size(value: object, key: str, where: Where) -> int:
+    """A whole number of at least 1. Raises `ConfigError` naming the key."""
     return _sizes(value, key, where, counts=(1,), least=1)[0]
 
 
@@ -207,14 +209,15 @@ def _sizes(value: object, key: str, where: Where, counts: tuple[int, ...], least
     return sizes
 
 
-def _bits(table: Mapping[str, object], key: str, place: _Place) -> int:
-    bits = _size(table.get(key, 8), key, place.at)
+def _bits(table: Mapping[str, object], key: str, default: int, place: Place) -> int:
+    bits = read_size(table.get(key, default), key, place.at)
     if bits > 16:
         raise ConfigError(f"{key}={bits}", "1 to 16 bits are supported", place.at(key))
     return bits
 
 
-def _check_keys(entry: Iterable[str], known: tuple[str, ...], where: Where) -> None:
+def check_keys(entry: Iterable[str], known: tuple[str, ...], where: Where) -> None:
+    """Refuse keys that are not known. Raises `ConfigError`."""
     for key in entry:
         if key not in known:
             raise ConfigError(f"key '{key}'", "unknown key", _at(where, key), nearest(str(key), known))
