@@ -51,7 +51,8 @@ class Workload(BaseModel):
         normalize: (means, deviations), one of each a channel.
         image_size: resize and crop image files to this many pixels.
         input_shape: (C, H, W) of one image.
-        weight_bits, activation_bits: integer precision; None: the checkpoint's own, or 8.
+        weight_bits, activation_bits: integer precision; None: the checkpoint's own, or 8; with ``shapes`` the
+            table's own, or the chip's.
         quantizer: ``symmetric`` or ``dorefa``; None: the checkpoint's own, or ``symmetric``.
         hardware: preset name or hardware file.
         set: dotted path to value, changes of the hardware such as ``tile.macro.adc.bits: 6``.

@@ -81,7 +81,7 @@ def prepare(workload: Workload, progress: Progress, module: Build | None = None)
     workload.check_names()
     chip = load_chip(workload.hardware, workload.set)
     if workload.shapes is not None:
-        network, images = _shape_network(workload), None
+        network, images = _shape_network(workload, chip), None
     else:
         network, images, notes = _real_network(workload, module)
     placements = tuple(place_layer(layer, workload, chip) for layer in progress(network.layers, "mapping", "layer"))
@@ -114,9 +114,9 @@ def _is_trained_quantized(workload: Workload, network: Network) -> bool:
     return bool(recorded) and all(used[name] == recorded.get(name.partition("@")[0]) for name in used)
 
 
-def _shape_network(workload: Workload) -> Network:
+def _shape_network(workload: Workload, chip: Chip) -> Network:
     assert workload.shapes is not None
-    network = load_shapes(workload.shapes)
+    network = load_shapes(workload.shapes, Precision(chip.weight_bits, chip.activation_bits))
     layers = tuple(
         replace(
             layer,

@@ -39,8 +39,10 @@ def _run(
     normalize: Annotated[str | None, typer.Option(help="Means and deviations of training, M,M,M/S,S,S.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     input_shape: Annotated[str | None, typer.Option(help="Channels, height, width: C,H,W.")] = None,
-    weight_bits: Annotated[int | None, typer.Option(help="Weight bits.  [default: the checkpoint's, or 8]")] = None,
-    activation_bits: Annotated[int | None, typer.Option(help="Input bits.  [default: the checkpoint's, or 8]")] = None,
+    weight_bits: Annotated[
+        int | None, typer.Option(help="Weight bits.  [default: the checkpoint's or shape table's, or 8]")
+    ] = None,
+    activation_bits: Annotated[int | None, typer.Option(help="Input bits.  [default: likewise]")] = None,
     quantizer: Annotated[str | None, typer.Option(help="symmetric or dorefa.  [default: the checkpoint's]")] = None,
     hardware: Annotated[str | None, typer.Option(help="Preset or hardware file.  [default: isaac-like]")] = None,
     settings: Annotated[

@@ -249,11 +249,12 @@ class _Builder:
 
     def _tail_jobs(self, round_: Round, phase: Phase, number: int) -> tuple[Jobs, Jobs, Jobs, Jobs]:
         tile, copies = self.chip.tile, phase.copies
-        merges, outputs = round_.merges * copies, round_.outputs * copies
+        joins, outputs = round_.tile_merges * copies, round_.outputs * copies
+        merged = (("tile_shift_add", joins), ("output_register", round_.merges * copies))
         bits = 2 * outputs * self.work.output_bits
         finish = (("activation", outputs), ("tile_output_register_bits", bits))
         return (
-            self._digital(tile.shift_add, merges, (("tile_shift_add", merges), ("output_register", merges)), round_),
+            self._digital(tile.shift_add, joins, merged, round_),
             self._digital(tile.activation, outputs, finish, round_),
             self._between_layers(round_, number),
             self._route(outputs),

@@ -55,7 +55,7 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
     convert = 0 if timing.discipline == "multiplexed" else burst_fs(chip, each)[1]
     round_ = work.rounds[-1]
     units = len(round_.loads)
-    merge_busy = ceil_div(round_.merges, tile.shift_add.count * units) * tile.shift_add.interval_fs
+    merge_busy = ceil_div(round_.tile_merges, tile.shift_add.count * units) * tile.shift_add.interval_fs
     finish_busy = ceil_div(round_.outputs, tile.activation.count * units) * tile.activation.interval_fs
     accesses = ceil_div(ceil_div(round_.outputs * work.output_bits, 8) * 8, tile.buffer.port_bits)
     write_busy = accesses * tile.buffer.interval_fs

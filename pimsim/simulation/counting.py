@@ -50,7 +50,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             "crossbar": reads * sum(r * c * per_weight for r, c in zip(rows, columns, strict=True)),
             "array_steps": reads * sum(a * b for a, b in zip(row_groups, column_groups, strict=True)),
             "output_register": reads * sum(g * c for g, c in zip(row_groups, columns, strict=True)) + windows * merges,
-            "tile_shift_add": windows * merges,
+            "tile_shift_add": windows * _macro_joins(work),
             "activation": windows * outputs,
             "tile_output_register_bits": 2 * windows * outputs * work.output_bits,
             "bus": windows * sum(load.bytes for round_ in work.rounds for load in round_.loads),
@@ -69,6 +69,18 @@ def _outputs(tiles: tuple[ArrayTile, ...]) -> tuple[int, int]:
     sums = Counter((tile.block, tile.column_tile) for tile in tiles)
     widths = {(tile.block, tile.column_tile): len(tile.columns) for tile in tiles}
     return sum(widths.values()), sum((sums[key] - 1) * width for key, width in widths.items())
+
+
+def _macro_joins(work: LayerWork) -> int:
+    """Additions that join the macros, or programming rounds, that hold parts of the same outputs."""
+    parts: dict[tuple[int, int], set[tuple[int, int, int]]] = {}
+    widths: dict[tuple[int, int], int] = {}
+    arrays = ((number, array) for number, round_ in enumerate(work.rounds) for array in round_.arrays)
+    for tile, (number, array) in zip(work.placement.tiles, arrays, strict=True):
+        key = tile.block, tile.column_tile
+        parts.setdefault(key, set()).add((number, array.tile, array.macro))
+        widths[key] = len(tile.columns)
+    return sum((len(parts[key]) - 1) * width for key, width in widths.items())
 
 
 def _port_counts(work: LayerWork, chip: Chip) -> Counter[str]:

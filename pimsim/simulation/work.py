@@ -47,6 +47,8 @@ class Round:
         arrays: the array tiles of this programming round.
         loads: by hardware tile in use.
         merges: partial-sum additions over array tiles.
+        tile_merges: those of them that join macros (or rounds), done by the tile's adders; the arrays of one macro
+            add into its output register (ISAAC, stages 19 and 20).
         outputs: outputs finished in this round.
         partial_bytes_read, partial_bytes_written: sums kept in the buffer between rounds.
     """
@@ -54,6 +56,7 @@ class Round:
     arrays: tuple[ArrayWork, ...]
     loads: tuple[Load, ...]
     merges: int
+    tile_merges: int
     outputs: int
     partial_bytes_read: int
     partial_bytes_written: int
@@ -126,17 +129,21 @@ def _round(
     works = _locate(chunk, chip, first, replication, placement.mapping.array.columns_per_weight)
     sums = Counter((tile.block, tile.column_tile) for tile in chunk)
     width = {(tile.block, tile.column_tile): len(tile.columns) for tile in chunk}
-    merges = outputs = read = written = 0
+    macros: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    for tile, work in zip(chunk, works, strict=True):
+        macros.setdefault((tile.block, tile.column_tile), set()).add((work.tile, work.macro))
+    merges = tile_merges = outputs = read = written = 0
     for key, count in sums.items():
         resumed = done[key] > 0
         merges += (count - 1 + resumed) * width[key]
+        tile_merges += (len(macros[key]) - 1 + resumed) * width[key]
         read += resumed * width[key] * PARTIAL_SUM_BYTES
         done[key] += count
         finished = done[key] == total[key]
         outputs += finished * width[key]
         written += (not finished) * width[key] * PARTIAL_SUM_BYTES
     loads = _loads(chunk, works, layer.precision.activation_bits)
-    return Round(works, loads, merges, outputs, read, written)
+    return Round(works, loads, merges, tile_merges, outputs, read, written)
 
 
 def _loads(chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...], bits: int) -> tuple[Load, ...]:
