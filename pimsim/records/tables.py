@@ -190,6 +190,7 @@ def _json_totals(result: SimulationResult) -> Row:
         "area_mm2": result.area_m2 * MM2_PER_M2,
         "tiles": result.tiles,
         "arrays": sum(layer.arrays for layer in result.layers),
+        "array_utilisation": result.array_utilisation,
         "cycles": sum(layer.cycles for layer in result.layers),
         "conversions": sum(layer.conversions for layer in result.layers),
         "macs": sum(layer.macs for layer in result.layers),

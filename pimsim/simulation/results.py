@@ -147,6 +147,14 @@ class SimulationResult:
         return sum(component.static_energy_j for component in self.components)
 
     @property
+    def array_utilisation(self) -> float:
+        """Arrays that hold weights at a time / arrays of the tiles in use; 0 when nothing is placed."""
+        at_once = [-(-layer.arrays // layer.rounds) for layer in self.layers if layer.rounds]
+        resident = all(layer.rounds <= 1 for layer in self.layers)
+        used = sum(at_once) if resident else max(at_once)
+        return used / (self.tiles * self.chip.tile.macros * self.chip.macro.arrays) if used else 0.0
+
+    @property
     def area_m2(self) -> float:
         """Area of the allocated units."""
         return sum(component.area_m2 for component in self.components)

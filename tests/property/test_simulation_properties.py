@@ -236,5 +236,8 @@ def test_layers_follow_one_another_and_totals_add_up() -> None:
     assert [layer.start_fs for layer in result.layers[1:]] == [layer.end_fs for layer in result.layers[:-1]]
     assert result.latency_fs == sum(layer.latency_fs for layer in result.layers)
     assert result.dynamic_energy_j == pytest.approx(sum(sum(x.dynamic_energy_j.values()) for x in result.layers))
+    assert result.array_utilisation == sum(layer.arrays for layer in result.layers) / (12 * 8)
+    limited = simulate(network, placements, machine, arrays=1)
+    assert limited.array_utilisation == 1 / (12 * 8)
     power = sum(c.static_energy_j for c in result.components) / (result.latency_fs * 1e-15)
     assert result.static_energy_j == pytest.approx(power * result.latency_fs * 1e-15)
