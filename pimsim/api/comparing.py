@@ -14,7 +14,7 @@ from pimsim.errors import ConfigError, ResultError
 from pimsim.mapping.channel_pruning import prune_channels
 from pimsim.mapping.convention import with_convention
 from pimsim.mapping.layout import ArrayShape, Mapping
-from pimsim.mapping.registry import map_unit
+from pimsim.mapping.registry import map_unit, mapper
 from pimsim.mapping.stages import StagedMapping
 from pimsim.network.layers import Geometry
 from pimsim.network.published import PublishedLayer, PublishedTable, load_published
@@ -152,6 +152,8 @@ def compare_mappings(
         PimsimError: a file, array, mapper or option that cannot be used.
     """
     file = load_published(shapes)
+    for method in (*mappings, *(method for table in file.tables for method in _named_in(table))):
+        _read_spec(method)
     values: list[Value] = []
     for table in file.tables:
         for text in arrays or (table.array or "512x512",):
@@ -246,12 +248,25 @@ def map_spec(geometry: Geometry, array: ArrayShape, spec: str) -> Mapping | Stag
         ConfigError: an option without ``=``.
         MappingError: as `map_unit`.
     """
+    name, options = _read_spec(spec)
+    return map_unit(geometry, array, name, **options)
+
+
+def _read_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """The mapper's name and its options, both known to exist."""
     name, *options = spec.split(":")
     pairs = [option.partition("=") for option in options]
     for option, (key, equals, _) in zip(options, pairs, strict=True):
         if not key or not equals:
             raise ConfigError(f"'{option}'", "an option is KEY=VALUE", f"mapping '{spec}'", "Write NAME:KEY=VALUE")
-    return map_unit(geometry, array, name, **{key: _typed(value) for key, _, value in pairs})
+    read = {key: _typed(value) for key, _, value in pairs}
+    mapper(name, **read)
+    return name, read
+
+
+def _named_in(table: PublishedTable) -> set[str]:
+    """Every method that a table names or publishes."""
+    return {*table.mappings, *(method for layer in table.layers for method in layer.values)}
 
 
 def _typed(text: str) -> Any:

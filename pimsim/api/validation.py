@@ -8,10 +8,10 @@ from pimsim.errors import ConfigError
 
 
 def validate_file(path: Path) -> str:
-    """The kind of a file that is all right: ``hardware``, ``workload`` or ``shapes``.
+    """The kind of a file that is all right: ``hardware``, ``workload``, ``shapes`` or ``published``.
 
-    A file with ``layers`` is a shape table, one with ``network`` or ``shapes`` a workload, every other one
-    hardware. A workload is checked together with the hardware and the shape table that it names.
+    A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``network`` or
+    ``shapes`` a workload, every other one hardware. A workload is checked together with the hardware and the shape table that it names.
 
     Raises:
         ConfigError: what is wrong, with file and line.
@@ -21,6 +21,10 @@ def validate_file(path: Path) -> str:
         from pimsim.network.shapes import load_shapes
 
         load_shapes(path)
+    elif kind == "published":
+        from pimsim.network.published import load_published
+
+        load_published(path)
     elif kind == "workload":
         _check_workload(path)
     else:
@@ -40,6 +44,8 @@ def kind_of(path: Path) -> str:
     keys = parse_file(path, []).children
     if isinstance(getattr(keys.get("layers"), "value", None), list):
         return "shapes"
+    if isinstance(getattr(keys.get("tables"), "value", None), list):
+        return "published"
     return "workload" if is_workload(keys) else "hardware"
 
 

@@ -89,7 +89,7 @@ class LowRank:
             MappingError: layers that do not follow each other, or a window larger than the output map.
         """
         check_pair(reduce, expand)
-        outputs = self._outputs(reduce, expand, array)
+        outputs = self._outputs(reduce, expand, array, whole.name)
         first = self._stage(reduce, array, outputs, order="channel")
         second = self._stage(expand, array, outputs, order="pixel")
         if self.zero_tiles == "skip":
@@ -113,14 +113,14 @@ class LowRank:
             options=(("packing", self.packing),),
         )
 
-    def _outputs(self, reduce: Geometry, expand: Geometry, array: ArrayShape) -> Pair:
+    def _outputs(self, reduce: Geometry, expand: Geometry, array: ArrayShape, whole: str) -> Pair:
         """The window asked for, or the one of fewest cycles."""
         height, width = reduce.output_size
         if self.window_outputs is not None:
             asked = window_pair(self.window_outputs)
             if asked[0] > height or asked[1] > width:
                 rule = f"a window holds at most the {height}x{width} outputs of the layer"
-                raise MappingError(f"window_outputs={self.window_outputs}", rule, reduce.name)
+                raise MappingError(f"window_outputs={self.window_outputs}", rule, whole, "Use a smaller window")
             return asked
         n_h, n_w = np.arange(1, height + 1)[:, None], np.arange(1, width + 1)[None, :]
         if self.search == "square":

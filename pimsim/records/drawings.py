@@ -60,7 +60,8 @@ def draw_mappings(layers: Sequence[Drawn], path: str | Path, colouring: str = "k
         try:
             return save_figure(figure, path)
         except OSError as error:
-            raise ResultError(f"'{path}'", f"the picture cannot be written: {error.strerror}") from None
+            rule, fix = f"the picture cannot be written: {error.strerror}", "Give a file in a folder that exists"
+            raise ResultError(f"'{path}'", rule, None, fix) from None
 
 
 def _figure(width: float, height: float) -> Figure:
