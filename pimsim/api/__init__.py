@@ -167,7 +167,18 @@ def trace(run: str | Path, out: str | Path) -> tuple[Path, ...]:
 
 
 def prune(network: str, data: str | Path, out: str | Path, **options: Any) -> PruneResult:
-    """Train a network for the crossbar and write its checkpoint; see `pimsim.pruning.prune.prune`."""
-    from pimsim.pruning.prune import prune as train_and_write
+    """Train a network for the crossbar and write its checkpoint.
 
-    return train_and_write(network, data, out, **options)
+    Args:
+        network: ``FILE.py:CALLABLE``.
+        data: ``digits``, an ImageFolder root with ``train/`` and ``test/``, or a CIFAR folder.
+        out: checkpoint to write, ``.safetensors``; its card (``.md``) goes beside it.
+        options: ``method`` (``none``, ``pattern``, ``vwc-sdk`` or ``low-rank``), the options of the method
+            (`pimsim.api.pruning.OPTIONS`), and those of `pimsim.pruning.prune.prune`, the training that all share.
+
+    Raises:
+        PimsimError: bad input, or an option that belongs to another method; nothing is written.
+    """
+    from pimsim.api.pruning import prune as prune_by_method
+
+    return prune_by_method(network, data, out, **options)

@@ -12,6 +12,10 @@ _EXAMPLES = examples(
     "pimsim prune --network models/digits_cnn.py:digits_cnn --data digits --out models/mine.safetensors --epochs 30",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pattern --epochs 8 --out b.safetensors",
     "pimsim prune --network net.py:net --data DIR --method pattern --keep 000111111 --out b.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method vwc-sdk --array 512x256 --epochs 3 "
+    "--lr 0.01 --out c.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method low-rank --rank 1/4 --groups 4 "
+    "--epochs 3 --lr 0.01 --out d.safetensors",
 )
 
 
@@ -26,15 +30,63 @@ def _prune(
     out: Annotated[str, typer.Option(help="Checkpoint to write, .safetensors; its card (.md) goes beside it.")],
     checkpoint: Annotated[str | None, typer.Option(help="Start from these weights instead of from scratch.")] = None,
     method: Annotated[
-        str, typer.Option(help="none: quantization-aware training only. pattern: one keep pattern for each layer.")
+        str,
+        typer.Option(
+            help="none: quantization-aware training only. pattern: one keep pattern for each layer. vwc-sdk: remove "
+            "the channels that do not fill an array, in rounds. low-rank: turn each convolution into two thin ones. "
+            "The last two start from --checkpoint, and fine-tune for --epochs (0: not at all)."
+        ),
     ] = "none",
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="Candidate pattern, 000111111; may be repeated.  [default: the four without a border line]"),
+        typer.Option(
+            help="[pattern] Candidate, 000111111; may be repeated.  [default: the four without a border line]"
+        ),
     ] = None,
     layers: Annotated[
         list[str] | None,
-        typer.Option(help="Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as outputs]"),
+        typer.Option(
+            help="[pattern, low-rank] Layer to prune; may be repeated.  [default: pattern: 3x3, stride 1, as many "
+            "inputs as outputs; low-rank: all convolutions larger than 1x1 but the first]"
+        ),
+    ] = None,
+    array: Annotated[str | None, typer.Option(help="[vwc-sdk] Array to fill, ROWSxCOLUMNS.")] = None,
+    columns_per_weight: Annotated[
+        int | None, typer.Option(help="[vwc-sdk] Columns that one weight takes, with --array.  [default: 1]")
+    ] = None,
+    hardware: Annotated[
+        str | None, typer.Option(help="[vwc-sdk] Preset or hardware file whose arrays to fill, instead of --array.")
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="[vwc-sdk] exact, or as-published: the authors' window search, which can miss the best window; "
+            "only to reproduce their numbers.  [default: exact]"
+        ),
+    ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            help="[vwc-sdk] same: windows of the layers as they are. valid: without their padding and stride, as "
+            "published.  [default: same]"
+        ),
+    ] = None,
+    accuracy_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="[vwc-sdk] Another round starts only while top-1 has lost at most this many points.  [default: 1]"
+        ),
+    ] = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(
+            help="[low-rank] Channels between the two convolutions, of each group: a number, or a fraction of the "
+            "output channels.  [default: 1/4]"
+        ),
+    ] = None,
+    groups: Annotated[
+        int | None,
+        typer.Option(help="[low-rank] Blocks of input channels that are factorised apart.  [default: 1]"),
     ] = None,
     weight_quantizer: Annotated[str, typer.Option(help="symmetric or dorefa.")] = "symmetric",
     weight_bits: Annotated[int, typer.Option(help="Bits of a weight.")] = 4,
@@ -67,6 +119,8 @@ def _prune(
 
     result = api.prune(
         network, data, out, checkpoint=checkpoint, method=method, keep=tuple(keep or ()), layers=tuple(layers or ()),
+        array=array, columns_per_weight=columns_per_weight, hardware=hardware, search=search, convention=convention,
+        accuracy_drop=accuracy_drop, rank=rank, groups=groups,
         weight_quantizer=weight_quantizer, weight_bits=weight_bits, activation_bits=activation_bits,
         first_last_bits=first_last_bits, epochs=epochs, float_epochs=float_epochs, lr=lr, batch=batch,
         momentum=momentum, weight_decay=weight_decay, warmup_epochs=warmup_epochs, label_smoothing=label_smoothing,

@@ -3,14 +3,15 @@
 The file holds the network's ordinary state dict; a pruned weight is the pair
 ``NAME_orig``, ``NAME_mask`` of ``torch.nn.utils.prune``. Its metadata entry ``pimsim``
 is JSON with the integer side: a :class:`LayerQuantization` per layer, the pruning
-method, the keep pattern of each pruned layer and the recipe.
+method, the keep pattern of each pruned layer, the recipe, and the changes of structure
+where there are any.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pimsim.network.quantizers import LayerQuantization
+from pimsim.network.rewrites import RewriteRecord
 from pimsim.pruning.fake_quantization import trained_layers
 from pimsim.pruning.recipe import EpochRecord
 from pimsim.pruning.registry import PruningPlan
@@ -67,12 +69,15 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
     return kept
 
 
-def write_checkpoint(path: Path, network: nn.Module, plan: PruningPlan, options: Mapping[str, Any]) -> None:
+def write_checkpoint(
+    path: Path, network: nn.Module, plan: PruningPlan, options: Mapping[str, Any],
+    structure: Sequence[RewriteRecord] = (),
+) -> None:  # fmt: skip
     """Write the weights and the integer side of a trained network, in one atomic step."""
     records = {name: record.to_dict() for name, record in layer_records(network).items()}
     content = {
         "quantization": records, "method": plan.method,
-        "keep": dict(plan.keep), "recipe": dict(options),
+        "keep": dict(plan.keep), "recipe": dict(options), **({"structure": list(structure)} if structure else {}),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -111,7 +116,7 @@ The weights are those of the last epoch; no epoch was chosen by its test accurac
 |---|---|
 {options}
 
-## Kept kernel positions
+## {plan.heading}
 
     {plan.picture().replace(chr(10), chr(10) + "    ")}
 

@@ -232,13 +232,16 @@ def attach_quantizers(network: nn.Module, options: QuantizationOptions) -> dict[
 
 
 @torch.no_grad()
-def calibrate_quantizers(network: nn.Module, images: Tensor) -> None:
+def calibrate_quantizers(network: nn.Module, images: Tensor, only_new: bool = False) -> None:
     """Start every step from the inputs that ``images`` (N, C, H, W) cause; then enable.
 
-    Raises :class:`NetworkError` for a layer that the forward pass never reaches.
+    With ``only_new`` the layers that are enabled already stay as they are. Raises
+    :class:`NetworkError` for a layer that the forward pass never reaches.
     """
     samples = _layer_inputs(network, images)
     for name, layer in trained_layers(network).items():
+        if only_new and layer.quantizer.is_enabled:
+            continue
         if name not in samples:
             raise NetworkError(
                 given=f"layer {name} was not reached by the forward pass",
@@ -248,14 +251,16 @@ def calibrate_quantizers(network: nn.Module, images: Tensor) -> None:
         layer.quantizer.calibrate(layer.weight_orig, layer.weight_mask, samples[name])
 
 
-def restore_quantizers(network: nn.Module, records: Mapping[str, LayerQuantization]) -> None:
+def restore_quantizers(network: nn.Module, records: Mapping[str, LayerQuantization], partly: bool = False) -> None:
     """Start every step where an earlier training left it; then enable.
 
     A trained quantized network is not the float network with rounding on top: clipping
     and dead channels are part of it, so calibrating it anew would ruin it. Raises
-    :class:`QuantizationError` for a layer without a record or with other bits.
+    :class:`QuantizationError` for a layer with other bits, or without a record unless ``partly``.
     """
     for name, layer in trained_layers(network).items():
+        if name not in records and partly:
+            continue
         if name not in records:
             raise QuantizationError(
                 given=f"a quantized checkpoint without the scales of layer {name}",

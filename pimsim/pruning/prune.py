@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from pimsim.network.checkpoints import Checkpoint, load_checkpoint
 from pimsim.network.datasets import ImageDataset, Normalize, load_dataset
 from pimsim.network.modules import load_module
 from pimsim.network.quantizers import LayerQuantization
+from pimsim.network.rewrites import RewriteRecord, rebuild
 from pimsim.network.state_matching import match
 from pimsim.pruning.checkpoint_writer import TrainingReport, write_card, write_checkpoint
 from pimsim.pruning.fake_quantization import (
@@ -94,38 +96,43 @@ def prune(
     keeps that many training and test images; ``data_name`` is what the card calls the data.
     Raises a :class:`PimsimError` of the kind that fits the bad input.
     """
-    options = {name: _plain(value) for name, value in locals().items() if name not in _UNRECORDED}
+    options = {name: plain_value(value) for name, value in locals().items() if name not in _UNRECORDED}
     quantization = QuantizationOptions(weight_quantizer, weight_bits, activation_bits, first_last_bits)
     recipe = Recipe(
         epochs, float_epochs, lr, batch, momentum, weight_decay, warmup_epochs, label_smoothing,
         crop_padding, flip, bfloat16, seed,
     )  # fmt: skip
-    target = _checked_target(out)
+    target = checked_target(out)
     pruning = pruning_method(method, keep, layers)
-    model = _build(network, seed)
+    model = build_network(network, seed)
     source = load_checkpoint(checkpoint) if checkpoint is not None else None
+    structure = source.structure if source else []
+    model = rebuild(model, structure, str(checkpoint))
     masks = _load_weights(model, source) if source else {}
     plan = pruning.plan(model)
-    train_set, test_set = _data_sets(data, normalize, limit, image_size)
+    train_set, test_set = data_sets(data, normalize, limit, image_size)
     # A layer that the plan leaves alone keeps the mask of the checkpoint.
     mask_layers(model, {**masks, **plan.masks(model)})
     attach_quantizers(model, quantization)
     if source and not float_epochs:
         _restore_steps(model, source)
     history = train(model, recipe, train_set, test_set, target.with_suffix(".training"), options, show_progress)
-    return _finish(target, model, plan, options, data_name, train_set, test_set, history)
+    return _finish(target, model, plan, options, data_name, train_set, test_set, history, structure)
 
 
 # What does not change the weights, or would put a machine's paths into a checkpoint.
 _UNRECORDED = frozenset({"out", "data", "data_name", "show_progress"})
 
 
-def prune_command(options: dict[str, Any], data: str, out: str, data_name: str | None = None) -> str:
-    """The command line of a run: every option that :func:`prune` does not default to."""
-    defaults = prune.__kwdefaults__ or {}
+def prune_command(
+    options: Mapping[str, Any], data: str, out: str, data_name: str | None = None,
+    more_defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> str:  # fmt: skip
+    """The command line of a run: every option that :func:`prune`, or ``more_defaults``, does not default to."""
+    defaults = {**(prune.__kwdefaults__ or {}), **more_defaults}
     words = ["pimsim", "prune", "--network", options["network"], "--data", data, "--out", out]
     for name, value in options.items():
-        if name != "network" and (name == "method" or value != _plain(defaults[name])):
+        if name != "network" and (name == "method" or value != plain_value(defaults[name])):
             words += _option_words("--" + name.replace("_", "-"), value)
     return shlex.join([*words, *(["--data-name", data_name] if data_name else [])])
 
@@ -140,7 +147,8 @@ def _option_words(flag: str, value: Any) -> list[str]:
     return [flag, str(value)]
 
 
-def _build(network: str, seed: int) -> nn.Module:
+def build_network(network: str, seed: int) -> nn.Module:
+    """The network as its callable builds it, drawn with ``seed``. Raises `NetworkError`."""
     # Forked, so that a caller's own random numbers do not change under its feet.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -160,9 +168,10 @@ def _restore_steps(model: nn.Module, source: Checkpoint) -> None:
         restore_quantizers(model, records)
 
 
-def _data_sets(
+def data_sets(
     data: str | Path, normalize: Normalize | None, limit: int | None, size: int | None
 ) -> tuple[ImageDataset, ImageDataset]:
+    """Training and test images in memory. Raises `DataError`, also for data without both."""
     sets = [load_dataset(data, split, normalize, limit, size) for split in ("train", "test")]
     if sets[0].split == sets[1].split:
         raise DataError(
@@ -177,11 +186,11 @@ def _data_sets(
 def _finish(
     target: Path, model: nn.Module, plan: PruningPlan, options: dict[str, Any],
     data_name: str | None, train_set: ImageDataset, test_set: ImageDataset,
-    history: tuple[EpochRecord, ...],
+    history: tuple[EpochRecord, ...], structure: Sequence[RewriteRecord],
 ) -> PruneResult:  # fmt: skip
     quantized = accuracy(model, test_set)
     unquantized = next((r.test_accuracy for r in reversed(history) if r.phase == "float"), None)
-    write_checkpoint(target, model, plan, options)
+    write_checkpoint(target, model, plan, options, structure)
     card = target.with_suffix(".md")
     source = "digits" if train_set.name == "digits" else "FOLDER"
     report = TrainingReport(
@@ -193,7 +202,8 @@ def _finish(
     return PruneResult(target, card, plan, quantized, unquantized, len(test_set), history)
 
 
-def _checked_target(out: str | Path) -> Path:
+def checked_target(out: str | Path) -> Path:
+    """The path of a checkpoint to write. Raises `PruningError` for another ending than .safetensors."""
     target = Path(out)
     if target.suffix != ".safetensors":
         raise PruningError(
@@ -204,8 +214,8 @@ def _checked_target(out: str | Path) -> Path:
     return target
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """JSON's version of an option: tuples as lists, of an absolute path only the name."""
     if isinstance(value, (str, Path)):
         return Path(value).name if Path(value).is_absolute() else str(value)
-    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+    return [plain_value(item) for item in value] if isinstance(value, (tuple, list)) else value

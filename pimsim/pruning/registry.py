@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -21,12 +21,15 @@ from pimsim.pruning.masks import pattern_mask
 from pimsim.pruning.patterns import border_patterns, parse_pattern, strongest_pattern
 
 ENTRY_POINT_GROUP = "pimsim.pruning"
+#: Methods that change the layers themselves: `pimsim.pruning.structured`, by way of `pimsim.api.pruning`.
+STRUCTURAL_METHODS = ("vwc-sdk", "low-rank")
 
 
 @dataclass(frozen=True)
 class PruningPlan:
     """The keep pattern of every pruned layer, as (layer name, pattern) in network order."""
 
+    heading: ClassVar[str] = "Kept kernel positions"
     method: str
     keep: tuple[tuple[str, str], ...] = ()
 
@@ -132,7 +135,7 @@ def pruning_method(name: str, keep: Sequence[str] = (), layers: Sequence[str] = 
         raise PruningError(
             given=f"pruning method {name!r}",
             rule="must be a known method",
-            fix=nearest(name, [*METHODS, *installed]),
+            fix=nearest(name, [*METHODS, *STRUCTURAL_METHODS, *installed]),
         )
     method: PruningMethod = installed[name].load()(keep, layers)
     return method

@@ -62,7 +62,7 @@ def train(
         for epoch in range(len(history), recipe.epochs):
             started = time.monotonic()
             if epoch == recipe.float_epochs and not is_quantized(network):
-                calibrate_quantizers(network, _calibration_images(train_set))
+                calibrate_quantizers(network, calibration_images(train_set))
             loss, correct = _run_epoch(network, optimizer, recipe, epoch, train_set, padded, bar)
             record = EpochRecord(
                 epoch + 1, "quantized" if is_quantized(network) else "float", loss, correct,
@@ -178,7 +178,8 @@ def _step(
     return loss.detach(), outputs.detach()
 
 
-def _calibration_images(dataset: ImageDataset) -> Tensor:
+def calibration_images(dataset: ImageDataset) -> Tensor:
+    """Up to 512 float images of a data set, spread over its classes."""
     count = min(_CALIBRATION_IMAGES, len(dataset))
     # Evenly spaced, because folders are sorted by class.
     chosen = torch.arange(count) * len(dataset) // count
