@@ -200,7 +200,7 @@ def test_compare_takes_mappers_with_options_and_writes_its_files(pimsim, reposit
         (
             "im2col: 49284",
             "im2coll: 49284",
-            "mapping 'im2coll': unknown mapping. Did you mean 'im2col'? Known: im2col,",
+            "mapping 'im2coll': unknown mapping. Did you mean 'im2col'?",
         ),
         ("cycles: 12321", "cycle: 12321", "key 'cycle': unknown key. Did you mean 'cycles'?"),
         ("array: 512x512", "array: 512", "--array: '512': an array is ROWSxCOLUMNS. Write it like 512x512."),

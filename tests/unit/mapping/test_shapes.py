@@ -162,7 +162,22 @@ VGG8_MACS = (
 # ResNet-18 has 1.814 G multiply-accumulates at 224 x 224 (torchvision's model card: 1.81 GFLOPS).
 @pytest.mark.parametrize(
     ("name", "layers", "macs"),
-    [("resnet18", 21, 1_814_073_344), ("vgg8", 8, VGG8_MACS), ("vgg13-paper", 10, None), ("resnet18-paper", 5, None)],
+    [
+        ("resnet18", 21, 1_814_073_344),
+        # torchvision's own counts of multiply-accumulates (its `_ops`, G): 3.664, 4.089, 15.47 and 0.301.
+        ("resnet34", 37, 3_663_761_408),
+        ("resnet50", 54, 4_089_184_256),
+        ("vgg16", 16, 15_470_264_320),
+        ("mobilenetv2", 53, 300_774_272),
+        ("vgg8", 8, VGG8_MACS),
+        # 19 convolutions, two shortcuts and the classifier; 40.6 M without the shortcuts (He et al. 2016).
+        ("resnet20", 22, 40_813_184),
+        ("resnet20-wide", 22, None),
+        ("wrn16-4", 17, None),
+        ("cnn8", 8, None),
+        ("vgg13-paper", 10, None),
+        ("resnet18-paper", 5, None),
+    ],
 )
 def test_shipped_tables(name: str, layers: int, macs: int | None) -> None:
     network = load_shapes(SHAPES / f"{name}.yaml")
