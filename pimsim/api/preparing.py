@@ -7,16 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pimsim.api.mapping import array_of_chip
+from pimsim.api.placing import place_network
 from pimsim.api.progress import Progress
 from pimsim.errors import DataError
 from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip
 from pimsim.mapping.convention import with_convention
 from pimsim.mapping.placement import Placement
-from pimsim.mapping.registry import map_layer
-from pimsim.mapping.skipping import place
-from pimsim.network.layers import Layer, Network, Precision
+from pimsim.network.layers import Network, Precision
 from pimsim.network.shapes import load_shapes
 from pimsim.workload import Workload
 
@@ -84,22 +82,11 @@ def prepare(workload: Workload, progress: Progress, module: Build | None = None)
         network, images = _shape_network(workload, chip), None
     else:
         network, images, notes = _real_network(workload, module)
-    placements = tuple(place_layer(layer, workload, chip) for layer in progress(network.layers, "mapping", "layer"))
+    placements = place_network(network.layers, workload, chip, progress)
     has_float = not _is_trained_quantized(workload, network)
     if not has_float and workload.data is not None:
         notes = (*notes, "the checkpoint was trained quantized: there is no float network to compare it with")
     return Prepared(chip, network, placements, images, (*chip.notes, *network.notes, *notes), has_float)
-
-
-def place_layer(layer: Layer, workload: Workload, chip: Chip) -> Placement:
-    """The layer mapped on the chip's arrays, its zeros left out as the workload asks.
-
-    Raises:
-        MappingError: a layer that cannot fit, or an unknown name.
-    """
-    array = array_of_chip(chip, layer.precision.weight_bits)
-    mapping = map_layer(layer.geometry, array, workload.mapping, **workload.mapping_options)
-    return place(mapping, layer.weight, workload.skip, workload.pack, chip.index.format)
 
 
 def _is_trained_quantized(workload: Workload, network: Network) -> bool:

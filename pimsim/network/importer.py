@@ -26,7 +26,7 @@ from pimsim.network.calibration import (
     matches,
     read_records,
 )
-from pimsim.network.checkpoints import load_checkpoint
+from pimsim.network.checkpoints import Checkpoint, load_checkpoint
 from pimsim.network.exporting import TRACED_IMAGES, check_forward, check_input_shape, export_network
 from pimsim.network.folding import fold
 from pimsim.network.layers import Layer, Network, Precision
@@ -87,7 +87,8 @@ def import_network(
     program, notes = import_float(module, shape)
     recorded = read_records(loaded.quantization, str(loaded.path)) if loaded else {}
     records, more = _records(program, recorded, request, calibration)
-    return quantize(program, records, name or _name(source, module), (*notes, *more))
+    rebuilt = _rebuilt_note(loaded) if loaded else ()
+    return quantize(program, records, name or _name(source, module), (*notes, *rebuilt, *more))
 
 
 def import_float(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Program, tuple[str, ...]]:
@@ -143,6 +144,11 @@ def _input_shape(given: tuple[int, ...] | None, calibration: Tensor | None) -> t
         fix = "Give it as C,H,W, for example 3,32,32"
         raise NetworkError("no input shape", "tracing a network needs one", None, fix)
     return shape
+
+
+def _rebuilt_note(loaded: Checkpoint) -> tuple[str, ...]:
+    names = [str(entry["rewrite"]) for entry in loaded.structure]
+    return (f"network rebuilt as the checkpoint records: {', '.join(names)}",) if names else ()
 
 
 def _records(

@@ -32,11 +32,17 @@ class StructureMethod(Protocol):
 
 @dataclass(frozen=True)
 class RoundReport:
-    """One round: what changed, top-1 (a fraction) right after it and after fine-tuning; the same without any."""
+    """One round: what changed, and top-1 (a fraction) right after it and after ``epochs`` of fine-tuning."""
 
     lines: tuple[str, ...]
     pruned_accuracy: float
     accuracy: float
+    epochs: int
+
+    def heading(self) -> str:
+        """Both accuracies in a few words."""
+        tuned = f", {self.accuracy:.2%} after {self.epochs} epochs of fine-tuning" if self.epochs else ""
+        return f"top-1 {self.pruned_accuracy:.2%} pruned{tuned}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class StructurePlan(PruningPlan):
         """A block of lines for each round, with its accuracies."""
         lines = [f"start: top-1 {self.dense_accuracy:.2%}"]
         for number, done in enumerate(self.rounds, 1):
-            lines += [f"round {number}: top-1 {done.pruned_accuracy:.2%} pruned, {done.accuracy:.2%} fine-tuned"]
+            lines += [f"round {number}: {done.heading()}"]
             lines += [f"  {line}" for line in done.lines]
         return "\n".join([*lines, f"end: {self.ending}"])
 
@@ -161,7 +167,8 @@ class _Session:
         pruned = self.accuracy(network)
         if recipe is not None:
             self._train(network, recipe, number)
-        return network, RoundReport(change.lines, pruned, self.accuracy(network) if recipe else pruned)
+        tuned = self.accuracy(network) if recipe else pruned
+        return network, RoundReport(change.lines, pruned, tuned, recipe.epochs if recipe else 0)
 
     def _train(self, network: nn.Module, recipe: Recipe, number: int) -> None:
         train_set, test_set = self.data
