@@ -131,9 +131,15 @@ def _hops(chip: Chip, here: int, there: int) -> int:
 
 @dataclass(frozen=True)
 class _Times:
-    """Times of the windows of a layer, relative to its start."""
+    """Times of the windows of a layer, round after round, relative to its start."""
 
     done: tuple[int, ...]
+    rounds: int
+
+    @property
+    def first_output_fs(self) -> int:
+        """When the first window is complete: in the last round, for what earlier rounds write are partial sums."""
+        return self.done[-(len(self.done) // self.rounds)]
 
     @property
     def interval_fs(self) -> int:
@@ -195,7 +201,7 @@ def _layer_result(
     start_fs: int,
 ) -> LayerResult:
     geometry, placement = work.layer.geometry, work.placement
-    times = _Times(played.window_done_fs)
+    times = _Times(played.window_done_fs, len(work.rounds))
     busy, units = _use(plan, played)
     programmed, program_time_fs = _programming(work, chip)
     return LayerResult(
@@ -212,7 +218,7 @@ def _layer_result(
         conversions=counts["adc"],
         macs=geometry.macs,
         start_fs=start_fs,
-        first_output_fs=start_fs + times.done[0],
+        first_output_fs=start_fs + times.first_output_fs,
         end_fs=start_fs + times.done[-1],
         interval_fs=times.interval_fs,
         fill_fs=times.done[0],

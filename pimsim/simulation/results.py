@@ -48,9 +48,10 @@ class LayerResult:
         rows_mapped, rows_skipped: rows over the dense array tiles, and those not driven.
         conversions: ADC conversions.
         macs: dense multiply-accumulates.
-        start_fs, first_output_fs, end_fs: absolute times; ``latency_fs`` is end - start.
+        start_fs, first_output_fs, end_fs: absolute times; ``latency_fs`` is end - start. The first output is a
+            complete window: with several rounds, one of the last.
         interval_fs: steady-state time between two windows leaving the layer (0 when there is only one).
-        fill_fs: latency of the first window.
+        fill_fs: latency of the first window of the first round.
         dynamic_energy_j: joules by component, for one image.
         counts: action counts by component, as gathered by the engine.
         stall_fs: time that arrays waited after their first step, by cause (`STALL_CAUSES`), summed over arrays.
