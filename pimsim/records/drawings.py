@@ -104,7 +104,8 @@ def _story(layer: Drawn) -> str:
     if isinstance(placement, StagedPlacement):
         cycles = [f"{part.cycles:,}" for part in placement.stages]
         joined = f"max({', '.join(cycles)})" if placement.mapping.pipelined else " + ".join(cycles)
-        start = f"{mapping.windows:,} windows, stages one after the other: {joined} = {placement.cycles:,} cycles"
+        order = "stages at the same time" if placement.mapping.pipelined else "stages one after the other"
+        start = f"{mapping.windows:,} windows, {order}: {joined} = {placement.cycles:,} cycles"
     else:
         start = f"{count(mapping.windows, 'window')} x {count(len(placement.tiles), 'array')}"
         start += f" = {count(placement.cycles, 'computing cycle')}"
