@@ -38,7 +38,8 @@ class VwSdk:
         tie: of windows with equal cycles, ``first`` (the lowest, then the narrowest, as published) or
             ``min-transfer`` (the fewest inputs sent, then the first); im2col competes by the same rule.
         search: ``exact``, or ``as-published``: the authors' queue, which can miss the minimum; for comparing with
-            published tables only.
+            published tables only. Windows go up to the whole map, as in VWC-SDK's code; VW-SDK's stops a pixel short,
+            which changes none of its published numbers.
 
     Reference:
         `mapping.md` 1.5 with the taps of 1.8, 1.7 item 4 for ``as-published``; djwhsdj/VW-SDK.

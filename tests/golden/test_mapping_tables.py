@@ -63,6 +63,8 @@ def test_whole_channels_need_a_tenth_array() -> None:
     layer = _layer(7, 3, 512, 512)
     assert map_layer(layer, ARRAY, "vw-sdk", clamp=False).row_tiles == 10
     assert map_layer(layer, ARRAY, "im2col").row_tiles == 9
+    by_channel = map_layer(layer, ARRAY, "im2col", rows="channel")
+    assert (by_channel.row_tiles, by_channel.ic_tile, by_channel.cycles) == (10, 56, 250)
 
 
 def _total(network: str, method: str) -> int:

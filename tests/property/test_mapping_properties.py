@@ -81,6 +81,12 @@ def test_bounds_on_cycles(geometry: Geometry, array: ArrayShape) -> None:
 
 
 @few
+@given(geometries(), arrays, st.sampled_from(METHODS), st.sampled_from(GROUPS))
+def test_no_mapper_beats_full_arrays(geometry: Geometry, array: ArrayShape, method: Method, groups: str) -> None:
+    assert mapped(geometry, array, method, groups=groups).cycles >= closed_forms.lower_bound(geometry, array)
+
+
+@few
 @given(geometries(), arrays)
 def test_the_search_finds_the_minimum_in_the_published_order(geometry: Geometry, array: ArrayShape) -> None:
     found = list(closed_forms.every_window(geometry, array))
