@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -103,8 +104,11 @@ def card_text(report: TrainingReport, plan: PruningPlan) -> str:
 | data | {report.data}: {report.train_images} training and {report.test_images} test images, {report.classes} classes |
 | top-1, quantized | {100 * report.quantized_accuracy:.2f} % of the test images (weights of the last epoch) |
 | top-1, after the last float epoch | {_percent(report.float_accuracy)} |
+| software | {_software()} |
 
-The weights are those of the last epoch; no epoch was chosen by its test accuracy.
+The weights are those of the last epoch; no epoch was chosen by its test accuracy. Float
+epochs come first, at a high learning rate: their accuracy is no float baseline. Another
+number of threads sums in another order and gives slightly other weights.
 
 ## Command
 
@@ -134,6 +138,11 @@ def _curve_line(record: EpochRecord) -> str:
         f"| {100 * record.train_accuracy:.2f} | {100 * record.test_accuracy:.2f} "
         f"| {record.seconds:.1f} |"
     )
+
+
+def _software() -> str:
+    threads = torch.get_num_threads()
+    return f"torch {torch.__version__.split('+')[0]}, CPU, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def _percent(share: float | None) -> str:
