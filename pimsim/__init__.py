@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["MapResult", "PimsimError", "Result", "Workload", "map", "presets", "prune", "simulate", "validate"]
+__all__ = ["MapResult", "PimsimError", "Result", "Workload", "compare", "map", "presets", "prune", "simulate", "validate"]
 
 if TYPE_CHECKING:
-    from pimsim.api import MapResult, Result, map, presets, prune, simulate, validate
+    from pimsim.api import MapResult, Result, compare, map, presets, prune, simulate, validate
     from pimsim.errors import PimsimError
     from pimsim.workload import Workload
 

@@ -5,19 +5,21 @@ Nothing heavy is imported before it is needed: mapping, validation and presets r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pimsim.api.mapping import MapResult
 
 if TYPE_CHECKING:
+    from pimsim.api.comparing import Comparison
     from pimsim.api.result import Result
     from pimsim.pruning.prune import PruneResult
     from pimsim.workload import Workload
 
 __all__ = [
-    "MapResult", "Result", "map", "plot", "preset_text", "presets", "prune", "run", "simulate", "trace", "validate",
+    "MapResult", "Result", "compare", "map", "plot", "preset_text", "presets", "prune", "run", "simulate", "trace",
+    "validate",
 ]  # fmt: skip
 
 
@@ -121,6 +123,19 @@ def map(  # the command's name; nothing below uses the builtin
     return map_layers(
         layers_of(layer, shapes), target, mapping, options, keep=keep, skip=skip, pack=pack, convention=convention
     )
+
+
+def compare(
+    shapes: str | Path,
+    mappings: Sequence[str] = (),
+    arrays: Sequence[str] = (),
+    columns_per_weight: int | None = None,
+    convention: str | None = None,
+) -> Comparison:
+    """Mappers side by side on the layers of a file; see `pimsim.api.comparing.compare_mappings`."""
+    from pimsim.api.comparing import compare_mappings
+
+    return compare_mappings(shapes, mappings, arrays, columns_per_weight, convention)
 
 
 def validate(path: str | Path) -> str:

@@ -11,7 +11,8 @@ def validate_file(path: Path) -> str:
     """The kind of a file that is all right: ``hardware``, ``workload``, ``shapes`` or ``published``.
 
     A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``network`` or
-    ``shapes`` a workload, every other one hardware. A workload is checked together with the hardware and the shape table that it names.
+    ``shapes`` a workload, every other one hardware. A workload is checked together with the hardware and the shape
+    table that it names.
 
     Raises:
         ConfigError: what is wrong, with file and line.

@@ -51,8 +51,9 @@ def load_shapes(path: str | Path, default: Precision = Precision()) -> Network: 
     """A network without weights from a YAML table of layer shapes.
 
     The file holds ``name``, ``weight_bits`` and ``activation_bits`` (``default`` when left out), and ``layers``: a
-    list of entries with the keys of `parse_layer`, or ``kind: linear`` with ``in_features`` and ``out_features``; ``repeat: N``
-    makes N equal layers named ``NAME.1`` to ``NAME.N``. Layers without a name are called ``layer1``, ``layer2``, ...
+    list of entries with the keys of `parse_layer`, or ``kind: linear`` with ``in_features`` and ``out_features``;
+    ``repeat: N`` makes N equal layers named ``NAME.1`` to ``NAME.N``. Layers without a name are called ``layer1``,
+    ``layer2``, ...
 
     Raises:
         ConfigError: a file that cannot be read, or anything wrong in it, with file and line.
