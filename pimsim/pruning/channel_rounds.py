@@ -104,7 +104,7 @@ def _checked(targets: Mapping[str, int], spaces: Sequence[Space]) -> dict[str, i
         if not (1 <= count <= space.channels and (space.prunable or count == space.channels)):
             rule = f"{space.channels} channels can be pruned to 1 or more"
             if not space.prunable:
-                rule = "an operation that is not understood uses these channels, so all must stay"
+                rule = "outputs of the network, or of use to an operation that is not understood: all must stay"
             raise PruningError(f"{count} channels of '{name}'", rule, name)
     return {name: count for name, count in targets.items() if count < known[name].channels}
 

@@ -53,8 +53,8 @@ def factorise(weight: Tensor, rank: int, groups: int = 1) -> Factors:
     # (g, OC, k) and (g, k, columns of a block)
     lefts, rights = left[:, :, :rank] * kept[:, None] ** _BALANCE, right[:, :rank] * kept[:, :, None] ** (1 - _BALANCE)
     return Factors(
-        rights.reshape(groups * rank, inputs // groups, *kernel).to(weight.dtype),
-        lefts.transpose(0, 1).reshape(channels, groups * rank, 1, 1).to(weight.dtype),
+        rights.reshape(groups * rank, inputs // groups, *kernel).to(weight.dtype).contiguous(),
+        lefts.transpose(0, 1).reshape(channels, groups * rank, 1, 1).to(weight.dtype).contiguous(),
         float(values[:, rank:].square().sum().sqrt()),
     )
 
