@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["MapResult", "PimsimError", "Result", "Workload", "compare", "map", "presets", "prune", "simulate", "validate"]
+__all__ = [
+    "MapResult", "PimsimError", "Result", "Workload", "compare", "map", "presets", "prune", "simulate",
+    "validate",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from pimsim.api import MapResult, Result, compare, map, presets, prune, simulate, validate
