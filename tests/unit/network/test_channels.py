@@ -156,6 +156,29 @@ def copy_of(original: nn.Module) -> nn.Module:
     return twin
 
 
+class FlatBranches(nn.Module):
+    """Two maps flattened side by side in front of the classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 3, 1), nn.Linear(7 * 16, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        both = torch.cat([self.left(images), self.right(images)], 1)
+        return self.head(torch.flatten(functional.adaptive_avg_pool2d(both, 4), 1))
+
+
+def test_a_flattened_map_takes_all_its_pixels_along():
+    torch.manual_seed(2)
+    original, kept = FlatBranches().eval(), {"left": [1, 3], "right": [0, 2]}
+    twin = FlatBranches()
+    twin.load_state_dict(original.state_dict())
+    small, images = shrink(twin, SHAPE, kept), torch.randn(2, *SHAPE)
+    head = original.head.weight.data.reshape(2, 7, 16)
+    head[:, [0, 2, 4 + 1]] = 0
+    assert torch.allclose(small(images), original(images), atol=1e-5)
+
+
 KEPT: dict[str, list[int]] = {
     "conv1": [0, 3, 9, 15],
     "layer2.0.conv2": [0, 5, 8, 11, 17, 20, 30],

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pimsim.errors import PruningError
 from pimsim.network.modules import load_module
+from pimsim.network.quantizers import LayerQuantization
 from pimsim.pruning.low_rank import Factors, LowRankMethod, factorise, parse_rank
 from pimsim.pruning.trained import TrainedNetwork
 
@@ -172,6 +173,16 @@ def test_what_a_layer_cannot_have_is_refused(method: LowRankMethod, message: str
     with pytest.raises(PruningError) as caught:
         method.next_round(lambda: load_module(MODEL), network())
     assert str(caught.value) == message
+
+
+def test_a_quantized_weight_is_factored_as_its_integers_stand_for_it() -> None:
+    # Codes are round(w / 0.5) clipped to -7..7, in output channel 1 with the step 0.25; the third weight is masked.
+    weight = torch.tensor([[0.6, -9.0, 0.3], [0.3, 0.1, 1.0]]).reshape(2, 3, 1, 1)
+    mask = torch.tensor([[1.0, 1, 0], [1, 1, 1]]).reshape(2, 3, 1, 1)
+    record = LayerQuantization("symmetric", 4, 4, False, 1.0, (0.5, 0.25))
+    trained = TrainedNetwork((), {"conv.weight": weight}, {"conv": mask}, {"conv": record})
+    assert trained.effective_weight("conv").flatten().tolist() == [0.5, -3.5, 0.0, 0.25, 0.0, 1.0]
+    assert torch.equal(TrainedNetwork((), {"conv.weight": weight}, {}, {}).effective_weight("conv"), weight)
 
 
 def test_no_groups_are_refused() -> None:
