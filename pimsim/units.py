@@ -6,6 +6,7 @@ and two engines can be compared event by event. Everything else is an SI float64
 
 from __future__ import annotations
 
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 
 FS_PER_S = 10**15
 FS_PER_NS = 10**6
+
+#: No quantity is above this, in the unit of its dimension: 1e30 fs are 3e7 years. Sums stay finite floats.
+LARGEST = Decimal(10) ** 30
+_UNIT = r"[^\W\d_]+(?:(?:\^|[*]{2})-?\d)?"
+#: A number and its units, which may have an exponent of one digit: ``5 ns``, ``1.5e3 um^2``, ``2 J/s``.
+_QUANTITY = re.compile(
+    rf"\s*[+-]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{{1,3}})?)"
+    rf"(?:\s*[*/]?\s*{_UNIT}(?:(?:\s*[*/]\s*|\s+){_UNIT})*)?\s*",
+    re.IGNORECASE | re.UNICODE,
+)
 
 #: What each kind of quantity is measured in inside pimsim, and an example for error messages.
 DIMENSIONS: dict[str, tuple[str, str]] = {
@@ -96,7 +107,7 @@ def parse_quantity(text: object, dimension: str, where: str | None = None) -> De
     import pint
 
     try:
-        quantity: Any = _registry().Quantity(text)  # Pint's own types are loose
+        quantity: Any = _registry().Quantity(_one_number(text))  # Pint's own types are loose
         value = quantity.to(unit).magnitude
     except pint.DimensionalityError:
         bare = quantity.unitless
@@ -107,7 +118,16 @@ def parse_quantity(text: object, dimension: str, where: str | None = None) -> De
     exact = Decimal(value)
     if not exact.is_finite():
         raise ConfigError(f"'{text}'", "a finite value is needed", where, fix)
+    if abs(exact) > LARGEST:
+        raise ConfigError(f"'{text}'", f"at most {LARGEST:.0e} {unit} is possible".replace("  ", " "), where, fix)
     return exact
+
+
+def _one_number(text: str) -> str:
+    """The text, if it is one number and its unit; Pint would also work out ``1 ns + 2 ns`` and ``9**9**9 ns``."""
+    if not _QUANTITY.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def parse_time_fs(text: object, where: str | None = None) -> int:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pimsim.hardware.values import (
     Area,
     Bandwidth,
+    Bits,
     ByteEnergy,
     Count,
     Discipline,
@@ -17,6 +18,7 @@ from pimsim.hardware.values import (
     Energy,
     Example,
     Format,
+    IntegerBits,
     Length,
     Overflow,
     Power,
@@ -72,7 +74,7 @@ class CrossbarSpec(Part):
 
     rows: Count
     columns: Count
-    cell_bits: Count
+    cell_bits: Bits
     encoding: EncodingName
     read_latency: Duration
     cell_read_energy: Energy
@@ -90,7 +92,7 @@ class CrossbarSpec(Part):
 class RowDriverSpec(Counted):
     """``row_driver``: one driver (DAC) per row."""
 
-    bits: Count
+    bits: Bits
     latency: Time
     energy: Energy
 
@@ -106,7 +108,7 @@ class SampleHoldSpec(Counted):
 class AdcSpec(Counted):
     """``adc``: ``reference_bits`` is where energy, static power and area hold; ``bits`` unless given."""
 
-    bits: Count
+    bits: Bits
     latency: Time
     interval: Duration
     energy: Energy
@@ -114,7 +116,7 @@ class AdcSpec(Counted):
     arrays: Count
     scaling: Scaling
     overflow: Overflow
-    reference_bits: Count | None = None
+    reference_bits: Bits | None = None
 
 
 class UnitSpec(Counted):
@@ -217,8 +219,8 @@ class ChipSpec(Part):
 
     name: Text
     technology: Length
-    weight_bits: Count
-    activation_bits: Count
+    weight_bits: IntegerBits
+    activation_bits: IntegerBits
     tiles: Count
     tile: TileSpec
     router: RouterSpec

@@ -21,6 +21,9 @@ from pimsim.units import DIMENSIONS, parse_quantity
 
 #: Type of the errors that leaf types raise.
 PROBLEM = "pimsim"
+#: Bounds of counts, of the bits of converters and cells, and of integers. The first two lie beyond any chip and keep
+#: every product a finite float; the last is what the quantizers offer.
+MOST, MOST_BITS, MOST_INTEGER_BITS = 10**9, 32, 16
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,21 @@ def _whole(value: object) -> int:
     """A whole number of 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise _refuse(_shown(value), "a whole number of 1 or more is needed")
+    if value > MOST:
+        raise _refuse(_shown(value), f"a whole number of at most {MOST:,} is needed")
     return value
+
+
+def _bits(most: int) -> Callable[[object], int]:
+    """A validator for 1 to ``most`` bits."""
+
+    def check(value: object) -> int:
+        bits = _whole(value)
+        if bits > most:
+            raise _refuse(_shown(value), f"1 to {most} bits are supported")
+        return bits
+
+    return check
 
 
 def _share(value: object) -> float:
@@ -115,6 +132,8 @@ def _example(dimension: str) -> Example:
 Text = Annotated[str, PlainValidator(_text), Example("my-chip")]
 Texts = Annotated[tuple[str, ...], PlainValidator(_texts), Example("[...]")]
 Count = Annotated[int, PlainValidator(_whole), Example("8")]
+Bits = Annotated[int, PlainValidator(_bits(MOST_BITS)), Example("8")]
+IntegerBits = Annotated[int, PlainValidator(_bits(MOST_INTEGER_BITS)), Example("8")]
 Share = Annotated[float, PlainValidator(_share), Example("0.1")]
 Size = Annotated[int, PlainValidator(_bytes), _example("information")]
 Time = Annotated[int, PlainValidator(_quantity("time", positive=False)), _example("time")]

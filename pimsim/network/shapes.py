@@ -19,6 +19,9 @@ ENTRY_KEYS = (*LAYER_KEYS, "kind", "repeat")
 LINEAR_KEYS = ("name", "kind", "repeat", "in_features", "out_features")
 TABLE_KEYS = ("name", "weight_bits", "activation_bits", "layers")
 
+#: Largest size or channel count of a layer: every row and column of its array tiles is held in memory.
+LARGEST = 10**6
+
 _EXAMPLE = "k=3x3,ic=64,oc=128,in=28x28,stride=1,pad=0"
 
 
@@ -207,6 +210,8 @@ def _sizes(value: object, key: str, where: Where, counts: tuple[int, ...], least
     sizes = [int(part) for part in map(str, parts) if part.isascii() and part.isdigit()]
     if isinstance(value, bool) or len(sizes) != len(parts) or len(sizes) not in counts or min(sizes) < least:
         raise ConfigError(f"{key}={value}", rule, _at(where, key))
+    if max(sizes) > LARGEST:
+        raise ConfigError(f"{key}={value}", f"sizes up to {LARGEST:,} can be laid out", _at(where, key))
     return sizes
 
 

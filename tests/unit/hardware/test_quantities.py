@@ -52,3 +52,32 @@ def test_a_bare_number_is_no_information() -> None:
         parse_quantity("8 B", "energy", "f:3")
     with pytest.raises(ConfigError, match=r"^'nan pJ': a finite value is needed\."):
         parse_quantity("nan pJ", "energy")
+
+
+@pytest.mark.parametrize(
+    "text", ["1 ns + 2 ns", "9**9**9**9 ns", "2**2 ns", "(1) ns", "1 ns**9**9", "1 ns * 3", "1_0 ns", "1 2 ns"]
+)
+def test_arithmetic_is_not_worked_out(text: str) -> None:
+    rule = "this is not a number with a unit that pimsim knows"
+    with pytest.raises(ConfigError) as raised:
+        parse_quantity(text, "time")
+    assert (raised.value.given, raised.value.rule) == (f"'{text}'", rule)
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension", "value"),
+    [
+        ("1.5e-3 J s^-1", "power", "1.5e-3"),
+        (" +.5ns ", "time", "5e5"),
+        ("2 J/s", "power", "2"),
+        ("3*pJ / B", "energy per byte", "3e-12"),
+    ],
+)
+def test_ways_to_write_a_unit(text: str, dimension: str, value: str) -> None:
+    assert parse_quantity(text, dimension) == Decimal(value)
+
+
+def test_a_value_that_would_overflow() -> None:
+    rule = "at most 1e[+]30 femtosecond is possible"
+    with pytest.raises(ConfigError, match=rf"^f:3: '1e300 s': {rule}\. Write it with a unit of time"):
+        parse_quantity("1e300 s", "time", "f:3")
