@@ -40,15 +40,16 @@ _BITS = ("weight_quantizer", "weight_bits", "activation_bits", "first_last_bits"
 def prune(network: str, data: str | Path, out: str | Path, **options: Any) -> PruneResult:
     """Train or fine-tune a network pruned by ``method``; see `pimsim.api.prune`."""
     from pimsim.pruning.prune import prune as train_and_write
-    from pimsim.pruning.registry import STRUCTURAL_METHODS
+    from pimsim.pruning.registry import METHODS, STRUCTURAL_METHODS, pruning_method
 
     given = {name: value for name, value in options.items() if name not in OPTIONS or value not in (None, ())}
     method = str(given.get("method", "none"))
     if method in STRUCTURAL_METHODS:
         check_options(method, given)
         return _prune_structure(network, data, out, given)
-    if method in ("none", "pattern"):
+    if method in METHODS:
         check_options(method, given)
+    pruning_method(method, given.get("keep", ()), given.get("layers", ()))  # a wrong name comes before all else
     return train_and_write(network, data, out, **given)
 
 
