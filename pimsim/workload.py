@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pimsim.errors import ConfigError, MappingError, nearest
 
@@ -20,8 +21,10 @@ DIGITS = "digits"
 def _read_shape(value: object) -> object:
     """``"3,32,32"`` as three numbers; anything else is left to pydantic."""
     if isinstance(value, str):
-        return tuple(int(part) for part in value.replace("x", ",").split(","))
-    return tuple(value) if isinstance(value, list) else value
+        value = [int(part) if part.strip().isdecimal() else part for part in value.replace("x", ",").split(",")]
+    if not isinstance(value, list | tuple) or len(value) != 3 or any(type(part) is not int for part in value):
+        raise ValueError("a shape is three whole numbers C,H,W, for example 3,32,32")
+    return tuple(value)
 
 
 def _read_normalization(value: object) -> object:
@@ -34,9 +37,27 @@ def _read_normalization(value: object) -> object:
     return tuple(tuple(side) for side in value) if isinstance(value, list) else value
 
 
+def _check_normalization(value: Normalization) -> Normalization:
+    """One positive deviation for every mean, all finite."""
+    means, deviations = value
+    if len(means) != len(deviations) or not all(map(isfinite, means)) or not all(0 < d < inf for d in deviations):
+        raise ValueError("every mean needs a deviation, which is above zero, and all are finite numbers")
+    return value
+
+
+def _check_name(value: str) -> str:
+    """A name that stays one folder below ``results``."""
+    if not value.strip() or value in {".", ".."} or {"/", "\\", "\0"} & set(value):
+        raise ValueError("a name is one folder's name: not empty, without '/'")
+    return value
+
+
 Count = Annotated[int, Field(ge=1)]
 Shape = Annotated[tuple[Count, Count, Count], BeforeValidator(_read_shape)]
-Normalize = Annotated[Normalization, BeforeValidator(_read_normalization)]
+Normalize = Annotated[Normalization, BeforeValidator(_read_normalization), AfterValidator(_check_normalization)]
+Name = Annotated[str, AfterValidator(_check_name)]
+#: Images are decoded in memory, some hundred at a time.
+Pixels = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Workload(BaseModel):
@@ -72,13 +93,13 @@ class Workload(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = "run"
+    name: Name = "run"
     network: str | None = None
     checkpoint: str | None = None
     shapes: str | None = None
     data: str | None = None
     normalize: Normalize | None = None
-    image_size: Count | None = None
+    image_size: Pixels | None = None
     input_shape: Shape | None = None
     weight_bits: Annotated[int, Field(ge=1, le=16)] | None = None
     activation_bits: Annotated[int, Field(ge=1, le=16)] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Build = Callable[[], Any]
 #: Images that are checked when the workload does not say how many.
 SEEDED_IMAGES, LABELLED_IMAGES = 8, 256
+#: Values of all seeded images together: 4 GiB of float32.
+LARGEST_INPUT = 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +144,20 @@ def _seeded(workload: Workload) -> tuple[Images, Tensor, tuple[str, ...]]:
     import torch
 
     assert workload.input_shape is not None
+    count = workload.images or SEEDED_IMAGES
+    _check_memory(workload.input_shape, workload.calibration_images + count)
     generator = torch.Generator().manual_seed(workload.seed)
     calibration = torch.randn(workload.calibration_images, *workload.input_shape, generator=generator)
-    count = workload.images or SEEDED_IMAGES
     images = torch.randn(count, *workload.input_shape, generator=generator)
     return Images(count, None, images), calibration, (f"inputs are seeded normal numbers (seed {workload.seed})",)
+
+
+def _check_memory(shape: tuple[int, int, int], images: int) -> None:
+    """Refuses seeded inputs that no memory holds. Raises `DataError`."""
+    if images * prod(shape) > LARGEST_INPUT:
+        given = f"{images} images of {'x'.join(map(str, shape))}"
+        fix = "Make the images smaller, or ask for fewer --images and --calibration-images"
+        raise DataError(given, f"seeded inputs hold at most {LARGEST_INPUT:,} values", "--input-shape", fix)
 
 
 def _from_data(workload: Workload) -> tuple[Images, Tensor, tuple[str, ...]]:
