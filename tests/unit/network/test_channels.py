@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -154,6 +156,71 @@ def copy_of(original: nn.Module) -> nn.Module:
     twin = Branches().eval()
     twin.load_state_dict(original.state_dict())
     return twin
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 with an addition in place; the shortcut is a convolution where the shape changes."""
+
+    def __init__(self, inputs: int, inner: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(inplace=True),
+            nn.Conv2d(inner, inner, 3, stride, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(inplace=True),
+            nn.Conv2d(inner, outputs, 1, bias=False), nn.BatchNorm2d(outputs),
+        )  # fmt: skip
+        self.shortcut = None if inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out = self.body(images)
+        out += images if self.shortcut is None else self.shortcut(images)
+        return functional.relu(out, inplace=True)
+
+
+class InvertedResidual(nn.Module):
+    """The block of MobileNetV2: widen, depthwise, narrow, add."""
+
+    def __init__(self, channels: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        wide = 3 * channels
+        self.residual = stride == 1 and channels == outputs
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6(inplace=True),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6(inplace=True),
+            nn.Conv2d(wide, outputs, 1, bias=False), nn.BatchNorm2d(outputs),
+        )  # fmt: skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.body(images) if self.residual else self.body(images)
+
+
+def with_head(stem: int, *blocks: nn.Module, width: int) -> nn.Module:
+    first = [nn.Conv2d(3, stem, 3, 2, 1), nn.BatchNorm2d(stem), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*first, *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(), nn.Linear(4 * width, 5))
+
+
+def bottlenecks() -> nn.Module:
+    return with_head(6, Bottleneck(6, 4, 8), Bottleneck(8, 4, 8), Bottleneck(8, 5, 10, 2), width=10)
+
+
+def mobilenet() -> nn.Module:
+    return with_head(4, InvertedResidual(4, 4, 1), InvertedResidual(4, 6, 2), InvertedResidual(6, 6, 1), width=6)
+
+
+@given(st.sampled_from([bottlenecks, mobilenet]), st.integers(0, 2**31))
+@settings(max_examples=12, deadline=None)
+def test_any_choice_of_channels_leaves_what_the_others_compute(build, seed):
+    generator = torch.Generator().manual_seed(seed)
+    original = build().eval()
+    for parameter in original.parameters():
+        nn.init.normal_(parameter, std=0.5, generator=generator)
+    twin = build()
+    twin.load_state_dict(original.state_dict())
+    channels = map_channels(original, SHAPE)
+    order = {s.name: torch.randperm(s.channels, generator=generator).tolist() for s in channels.spaces.values()}
+    kept = {s.name: sorted(order[s.name][: s.channels // 2]) for s in channels.spaces.values() if s.prunable}
+    zero_reads(original, {name: order[name][len(kept[name]) :] for name in kept}, channels)
+    small, images = shrink(twin, SHAPE, kept), torch.randn(2, *SHAPE, generator=generator)
+    assert torch.allclose(small(images), original(images), rtol=1e-4, atol=1e-4)
 
 
 class FlatBranches(nn.Module):
