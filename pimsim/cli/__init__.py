@@ -11,14 +11,18 @@ import sys
 from pimsim.errors import PimsimError
 
 BAD_INPUT = 2
+INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line and exit; a `PimsimError` becomes one message and exit code 2."""
-    from pimsim.cli.app import build_app
-
+    """Run the command line and exit; a `PimsimError` becomes one message and exit code 2, Ctrl-C exit code 130."""
     try:
+        from pimsim.cli.app import build_app
+
         build_app()(prog_name="pimsim")
     except PimsimError as error:
         print(f"pimsim: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:  # where Typer does not see it: while importing, or between its own handlers
+        print("pimsim: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
