@@ -60,6 +60,10 @@ Name = Annotated[str, AfterValidator(_check_name)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 
 
+#: Keys that only mean something where images run through weights.
+_IMAGE_KEYS = ("checkpoint", "data", "normalize", "image_size", "input_shape", "quantizer", "crossbar_images")
+
+
 class Workload(BaseModel):
     """One run, as the user asked for it. Bits and discipline left out are the checkpoint's and the chip's.
 
@@ -250,8 +254,8 @@ def _check_together(workload: Workload, where: Callable[[str], str], whole: str)
     if workload.network and workload.input_shape is None and workload.data is None:
         rule = "a network needs data, or the shape of its seeded inputs"
         raise ConfigError("neither data nor input_shape", rule, whole, "Give input_shape: C,H,W, for example 3,32,32")
-    if workload.shapes and (workload.checkpoint or workload.data):
-        key = "checkpoint" if workload.checkpoint else "data"
+    key = next((key for key in _IMAGE_KEYS if getattr(workload, key) is not None), None)
+    if workload.shapes and key is not None:
         rule = "a shape table has no weights to run on images"
         raise ConfigError(f"{key} with shapes", rule, where(key), f"Leave {key} out, or give network instead of shapes")
     if workload.network and workload.convention == "valid":

@@ -83,6 +83,7 @@ def prepare(workload: Workload, progress: Progress, module: Build | None = None)
     chip = load_chip(workload.hardware, workload.set)
     if workload.shapes is not None:
         network, images = _shape_network(workload, chip), None
+        notes = ("a shape table is timed for one image; no images run through it",) if workload.images else ()
     else:
         network, images, notes = _real_network(workload, module)
     placements = place_network(network.layers, workload, chip, progress)

@@ -89,6 +89,8 @@ def test_more_images_than_there_are_is_refused(repository):
     ("options", "message"),
     [
         ({"shapes": "s.yaml", "checkpoint": "c.pt"}, "checkpoint with shapes: a shape table has no weights"),
+        ({"shapes": "s.yaml", "input_shape": "3,8,8"}, "input_shape with shapes: a shape table has no weights"),
+        ({"shapes": "s.yaml", "quantizer": "dorefa"}, "quantizer with shapes: a shape table has no weights"),
         ({"network": "n.py:n", "input_shape": "1,2,2", "convention": "valid"}, "convention 'valid' with network"),
         ({"shapes": "s.yaml", "normalize": "1,2"}, "--normalize: normalize='1,2': means and deviations are separated"),
     ],
