@@ -154,3 +154,18 @@ def test_flags_win_over_the_file(repository, tmp_path):
     )
     assert (workload.mapping, workload.skip, workload.input_shape) == ("sdk", "row", (1, 8, 8))
     assert workload.result_folder.as_posix() == "results/digits"
+
+
+def test_the_demo_needs_no_data_and_every_output_is_right(repository, tmp_path):
+    """`make demo`: the trained, pruned ResNet-20 on seeded inputs; two images keep the test short."""
+    import pimsim
+
+    result = pimsim.simulate(
+        str(repository / "workloads/demo.yaml"), images=2, trace="none", results=str(tmp_path / "r")
+    )
+    totals = result.to_json()["totals"]
+    assert result.check.mismatches == 0
+    assert result.check.outputs == 2 * 188_426  # all outputs of the 20 crossbar layers of ResNet-20
+    # A border line of the window in every channel: 4 of 16 rows in six layers, 3 of 9 in ten.
+    assert totals["rows_skipped"] == 6 * 16 * 4 + 5 * 32 * 3 + 5 * 64 * 3
+    assert totals["arrays"] < 59
