@@ -224,7 +224,7 @@ def test_replication_divides_the_time_and_keeps_the_energy(groups: int, replicat
     one, many = (simulate_layer(work_of(layer, machine, replication=r), machine) for r in (1, replication))
     assert many.latency_fs - many.fill_fs == (groups - 1) * 8 * machine.crossbar.read_latency_fs
     assert one.latency_fs - one.fill_fs == (windows - 1) * 8 * machine.crossbar.read_latency_fs
-    assert many.dynamic_energy_j == pytest.approx(one.dynamic_energy_j)
+    assert many.dynamic_energy_j == pytest.approx(one.dynamic_energy_j, rel=1e-9, abs=0)
 
 
 def test_layers_follow_one_another_and_totals_add_up() -> None:
@@ -235,9 +235,11 @@ def test_layers_follow_one_another_and_totals_add_up() -> None:
     result = simulate(network, placements, machine)
     assert [layer.start_fs for layer in result.layers[1:]] == [layer.end_fs for layer in result.layers[:-1]]
     assert result.latency_fs == sum(layer.latency_fs for layer in result.layers)
-    assert result.dynamic_energy_j == pytest.approx(sum(sum(x.dynamic_energy_j.values()) for x in result.layers))
+    assert result.dynamic_energy_j == pytest.approx(
+        sum(sum(x.dynamic_energy_j.values()) for x in result.layers), rel=1e-9, abs=0
+    )
     assert result.array_utilisation == sum(layer.arrays for layer in result.layers) / (12 * 8)
     limited = simulate(network, placements, machine, arrays=1)
     assert limited.array_utilisation == 1 / (12 * 8)
     power = sum(c.static_energy_j for c in result.components) / (result.latency_fs * 1e-15)
-    assert result.static_energy_j == pytest.approx(power * result.latency_fs * 1e-15)
+    assert result.static_energy_j == pytest.approx(power * result.latency_fs * 1e-15, rel=1e-9, abs=0)

@@ -82,7 +82,7 @@ def test_law_e_meets_its_check_points(
 #: `hardware.md` 2.2: energy of 6 bits over 8 bits by law.
 @pytest.mark.parametrize(("law", "ratio"), [("isaac", 0.32), ("saberi", 0.72), ("accelergy", 0.58)])
 def test_laws_disagree_on_six_bits_as_published(law: str, ratio: float) -> None:
-    assert adc_ratio(law, 6, 8, 32e-9, 1.2e9)[0] == pytest.approx(ratio, abs=0.005)
+    assert adc_ratio(law, 6, 8, 32e-9, 1.2e9)[0] == pytest.approx(ratio, rel=1e-9, abs=0.005)
 
 
 def test_lists_go_on_with_their_last_ratio() -> None:
@@ -192,7 +192,7 @@ def test_energy_of_one_cell(bits: int, place: float, drive: float) -> None:
 
 def test_mean_of_all_levels_and_inputs_is_the_average_read() -> None:
     energies = [read_energy(CALIBRATED, 2, level, drive) for level in range(4) for drive in (0, 1)]
-    assert math.fsum(energies) / len(energies) == pytest.approx(mean_read_energy(CALIBRATED, 2, 0.5))
+    assert math.fsum(energies) / len(energies) == pytest.approx(mean_read_energy(CALIBRATED, 2, 0.5), rel=1e-9, abs=0)
 
 
 def test_levels_and_drives_out_of_range_are_refused() -> None:

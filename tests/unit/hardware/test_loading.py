@@ -443,9 +443,9 @@ def test_adc_law_rescales_energy_static_power_and_area() -> None:
     for law, energy, area in (("isaac", (64 / 7) / (256 / 9), 627 / 1200), ("saberi", 1.20 / 1.67, 627 / 1200)):
         chip = load_chip("isaac-like", {"tile.macro.adc.bits": 6, "tile.macro.adc.scaling": law})
         adc = chip.macro.adc
-        assert adc.energy_j == pytest.approx(eight.energy_j * energy)
-        assert adc.static_power_w == pytest.approx(eight.static_power_w * energy)
-        assert adc.area_m2 == pytest.approx(eight.area_m2 * area)
+        assert adc.energy_j == pytest.approx(eight.energy_j * energy, rel=1e-9, abs=0)
+        assert adc.static_power_w == pytest.approx(eight.static_power_w * energy, rel=1e-9, abs=0)
+        assert adc.area_m2 == pytest.approx(eight.area_m2 * area, rel=1e-9, abs=0)
         assert (adc.bits, adc.reference_bits, adc.scaling) == (6, 8, law)
         assert chip.notes[-1] == f"ADC rescaled from 8 to 6 bits by law '{law}'"
     assert load_chip("isaac-like", {"tile.macro.adc.bits": 3}).notes[-1] == (
