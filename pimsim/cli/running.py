@@ -36,7 +36,7 @@ def _run(
         str | None,
         typer.Option(help="ImageFolder root, CIFAR folder or digits.  [default: seeded inputs of --input-shape]"),
     ] = None,
-    normalize: Annotated[str | None, typer.Option(help="Means and deviations of training, M,M,M/S,S,S.")] = None,
+    normalize: Annotated[str | None, typer.Option(help="Of --data images, as in training: M,M,M/S,S,S.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     input_shape: Annotated[str | None, typer.Option(help="Channels, height, width: C,H,W.")] = None,
     weight_bits: Annotated[
