@@ -273,7 +273,25 @@ def test_rows_skipped_for_random_patterns(
     mapping = mapped(geometry, array, method)
     skipped = place(mapping, keep_weight(geometry, pattern), "row").rows_skipped
     per_channel = closed_forms.skipped_rows(mapping.view, mapping.outputs, kept)
-    assert skipped == per_channel * geometry.in_channels * mapping.column_tiles
+    expected = per_channel * geometry.in_channels * mapping.column_tiles
+    assert skipped == expected or (skipped > expected and cuts_windows(mapping))
+
+
+def idle_rows(mapping: Mapping, skip: str) -> int:
+    """Rows that hold no weight at all, and that this granularity leaves out."""
+    used = [mapping.taps(tile)[2].any(axis=1) for tile in mapping.tiles]
+    if skip == "array":
+        used = [np.full_like(rows, rows.any()) for rows in used]
+    return 0 if skip == "none" else sum(int((~rows).sum()) for rows in used)
+
+
+def cuts_windows(mapping: Mapping) -> bool:
+    """Whether arrays hold only some output positions of a window (SDK's free search cuts columns anywhere).
+
+    The pixels that only the other positions touch are then rows without any weight in that array.
+    """
+    positions = mapping.outputs[0] * mapping.outputs[1]
+    return any(len(set(zip(t.columns.a, t.columns.b, strict=True))) < positions for t in mapping.tiles)
 
 
 @few
@@ -287,7 +305,11 @@ def test_pruned_to_nothing_costs_nothing_and_dense_skips_nothing(
         assert (nothing.tiles, nothing.cycles, nothing.index_bits) == ((), 0, 0)
         assert (nothing.rows_skipped, nothing.cell_utilisation) == (mapping.rows_mapped, 0.0)
     dense = place(mapping, np.ones(geometry.weight_shape, dtype=np.int64), *choice)
-    assert (dense.rows_skipped, dense.index_bits) == (0, 0)
+    idle = idle_rows(mapping, choice[0])
+    assert idle == 0 or cuts_windows(mapping)
+    assert (dense.rows_skipped, dense.index_bits > 0) == (idle, idle > 0 and choice[0] == "row")
     if choice[1] == "tile":
-        assert dense.tiles == mapping.tiles == place(mapping, None, *choice).tiles
+        assert dense.tiles == place(mapping, None, *choice).tiles
+    if choice[1] == "tile" and not idle:
+        assert dense.tiles == mapping.tiles
         assert dense.cell_utilisation == mapping.cell_utilisation
