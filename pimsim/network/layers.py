@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pimsim.errors import NetworkError
+from pimsim.network.dataflow import Edge, chain, check_edges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -179,7 +180,11 @@ class Network:
     """Crossbar layers in execution order, and the digital operations between them.
 
     ``program`` runs the network on images (`pimsim.network.importer.Program`); it is None for
-    networks without weights, which can be timed but not run.
+    networks without weights, which can be timed but not run. ``edges`` says which layers feed which;
+    None is a chain (`dataflow`).
+
+    Raises:
+        NetworkError: two layers of the same name, or edges that do not fit the layers.
     """
 
     name: str
@@ -188,12 +193,19 @@ class Network:
     input_shape: tuple[int, int, int] | None = None
     program: Any = None
     notes: tuple[str, ...] = ()
+    edges: tuple[Edge, ...] | None = None
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise NetworkError(f"layers {', '.join(twice)}", "layer names must be unique", self.name)
+        check_edges(self.edges or (), names, self.name)
+
+    @property
+    def dataflow(self) -> tuple[Edge, ...]:
+        """Which layers feed which: ``edges``, or every layer fed by the one before it. Others read the images."""
+        return chain(self.layers) if self.edges is None else self.edges
 
     def layer(self, name: str) -> Layer:
         """The crossbar layer of that name."""
