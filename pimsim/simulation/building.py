@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from pimsim.hardware.records import Chip, Unit
 from pimsim.network.layers import DigitalOp
@@ -53,18 +54,32 @@ class _Builder:
     phases: tuple[tuple[Phase, int], ...]
     stages: list[Stage] = field(default_factory=list)
     slots: list[Slots] = field(default_factory=list)
-    resources: dict[tuple[object, ...], int] = field(default_factory=dict)
+    resources: dict[str, int] = field(default_factory=dict)
+    activations: dict[ArrayWork, Activation] = field(default_factory=dict)
+    departure: int = -1
     outputs: tuple[int, ...] = ()
 
+    @cached_property
+    def rounds(self) -> tuple[Round, ...]:
+        """The round of each phase, of as many replicas as work in it."""
+        by_copies = {copies: self.work.rounds_of(copies) for copies in {phase.copies for phase, _ in self.phases}}
+        return tuple(by_copies[phase.copies][number] for phase, number in self.phases)
+
     @property
-    def tiles(self) -> list[int]:
+    def tiles(self) -> tuple[int, ...]:
         """Hardware tiles that any round uses."""
-        return sorted({load.tile for round_ in self.work.rounds for load in round_.loads})
+        return self.work.tiles
 
     def plan(self) -> LayerPlan:
-        names = tuple(str(key[0]) for key in self.resources)
-        only = tuple(phase for phase, _ in self.phases)
-        return LayerPlan(self.work.layer.name, only, names, tuple(self.stages), tuple(self.slots), self.outputs)
+        return LayerPlan(
+            self.work.layer.name,
+            tuple(phase for phase, _ in self.phases),
+            tuple(self.resources),
+            tuple(self.stages),
+            tuple(self.slots),
+            self.outputs,
+            self.departure,
+        )
 
     def build(self) -> None:
         shifts: list[int] = []
@@ -72,18 +87,23 @@ class _Builder:
         loads: dict[int, tuple[int, int]] = {}
         for tile in self.tiles:
             loads[tile] = self._add_load(tile)
-            for number, lockstep in enumerate(self._classes(tile)):
-                adc = self._resource("adc", tile, number)
+            for lockstep in self._classes(tile):
+                adc = self._resource("adc", *self._converter(lockstep[0][0]))
                 for members in lockstep:
                     array, shift = self._add_stream(members, loads[tile][1], adc)
                     arrays[tile].append(array)
                     shifts.append(shift)
-        tail = self._add_tail(shifts)
-        self.outputs = tuple(self._add_write(tile, tail) for tile in self.tiles)
-        self._add_window_slots(loads, arrays, shifts)
+        self.departure = self._add_tail(shifts)
+        ends = self._add_links(self.departure)
+        self.outputs = tuple(self._add_write(tile, ends) for tile in self.tiles)
+        self._add_window_slots(loads, arrays, shifts, ends)
 
-    def _resource(self, *key: object) -> int:
-        return self.resources.setdefault(key, len(self.resources))
+    def _resource(self, *name: object) -> int:
+        """A resource by its name in the whole chip: layers that stand in one tile share its port and its bus."""
+        return self.resources.setdefault(" ".join(map(str, name)), len(self.resources))
+
+    def _private(self, name: str) -> int:
+        return self._resource(name, self.work.layer.name)
 
     def _add(self, stage: Stage) -> int:
         self.stages.append(stage)
@@ -106,12 +126,11 @@ class _Builder:
 
     def _add_load(self, tile: int) -> tuple[int, int]:
         reads, transfers = [], []
-        for phase, number in self.phases:
-            round_ = self.work.rounds[number]
+        for round_ in self.rounds:
             load = next((load for load in round_.loads if load.tile == tile), Load(tile, 0, 0))
             partial = ceil_div(round_.partial_bytes_read, len(round_.loads)) if load.bytes else 0
-            reads.append(self._read(load.bytes * phase.copies, partial * phase.copies))
-            transfers.append(self._transfer(load, phase.copies, reads[-1].latency_fs[0]))
+            reads.append(self._read(load.bytes, partial))
+            transfers.append(self._transfer(load, reads[-1].latency_fs[0]))
         read = self._add(Stage("edram_read", self._resource("buffer", tile), (), tuple(reads), tile=tile))
         bus = self._add(Stage("bus", self._resource("bus", tile), (read,), tuple(transfers), tile=tile))
         return read, bus
@@ -127,15 +146,15 @@ class _Builder:
         latency = buffer.latency_fs + (accesses - 1) * buffer.interval_fs
         return Jobs(1, (accesses * buffer.interval_fs,), (latency,), ((("buffer", accesses),),))
 
-    def _transfer(self, load: Load, copies: int, read_latency_fs: int) -> Jobs:
+    def _transfer(self, load: Load, read_latency_fs: int) -> Jobs:
         """Bus and input-register write; read and transfer together take at least one pipeline stage."""
         if not load.bytes:
             return IDLE
         bus, register = self.chip.tile.bus, self.chip.macro.input_register
-        transfers = ceil_div(8 * load.bytes * copies, bus.width_bits)
+        transfers = ceil_div(8 * load.bytes, bus.width_bits)
         latency = bus.latency_fs + (transfers - 1) * bus.interval_fs + register.latency_fs
         floor = self.chip.timing.stage_fs - read_latency_fs
-        counts = (("bus", load.bytes * copies), ("input_register_write_bytes", load.register_bytes * copies))
+        counts = (("bus", load.bytes), ("input_register_write_bytes", load.register_bytes))
         return Jobs(1, (transfers * bus.interval_fs,), (max(latency, floor),), (counts,))
 
     # Array groups: arrays of one tile that do the same thing at the same time are one stream.
@@ -143,11 +162,10 @@ class _Builder:
     def _classes(self, tile: int) -> list[list[list[Works]]]:
         """Lockstep classes of a tile: for each ADC position, the arrays (one `Works` each) that stand there."""
         positions: dict[tuple[int, int], list[ArrayWork | None]] = {}
-        for number, (_, index) in enumerate(self.phases):
-            for array in self.work.rounds[index].arrays:
-                if array.tile == tile:
-                    slot = positions.setdefault((array.macro, array.array), [None] * len(self.phases))
-                    slot[number] = array
+        for number, arrays in enumerate(self._by_tile):
+            for array in arrays.get(tile, ()):
+                slot = positions.setdefault((array.macro, array.array), [None] * len(self.phases))
+                slot[number] = array
         converters: dict[tuple[int, int], list[Works]] = defaultdict(list)
         for (macro, place), works in sorted(positions.items()):
             converters[macro, place // self.chip.macro.adc.arrays].append(tuple(works))
@@ -157,8 +175,26 @@ class _Builder:
             lockstep[key].append(members)
         return [[list(column) for column in zip(*members, strict=True)] for members in lockstep.values()]
 
+    @cached_property
+    def _by_tile(self) -> list[dict[int, list[ArrayWork]]]:
+        """The arrays of each phase by hardware tile."""
+        phases: list[dict[int, list[ArrayWork]]] = []
+        for round_ in self.rounds:
+            phases.append(defaultdict(list))
+            for array in round_.arrays:
+                phases[-1][array.tile].append(array)
+        return phases
+
+    def _converter(self, members: Works) -> tuple[int, int, int]:
+        """Tile, macro and number of the converter that the first array of a lockstep group uses."""
+        first = next(work for work in members if work)
+        return first.tile, first.macro, first.array // self.chip.macro.adc.arrays
+
     def _activation(self, array: ArrayWork) -> Activation:
-        return activations(array, self.work.input_steps, self.chip)
+        alike = replace(array, tile=0, macro=0, array=0)
+        if alike not in self.activations:
+            self.activations[alike] = activations(alike, self.work.input_steps, self.chip)
+        return self.activations[alike]
 
     def _add_stream(self, members: list[Works], bus: int, adc: int) -> tuple[int, int]:
         """Array, ADC and shift-add of a lockstep group; returns the first and last stage."""
@@ -166,7 +202,7 @@ class _Builder:
         first = next(work for works in members for work in works if work)
         place = {"tile": first.tile, "macro": first.macro, "array": first.array}
         fused = self.chip.timing.discipline == "multiplexed"
-        jobs = [self._stream_jobs([w for w in arrays if w], i, fused) for i, arrays in enumerate(per_phase)]
+        jobs = [self._stream_jobs([w for w in arrays if w], fused) for arrays in per_phase]
         unique = self._resource("array", *place.values())
         array = self._add(Stage("array", unique, (bus,), tuple(j[0] for j in jobs), True, **place))
         source = array
@@ -186,23 +222,22 @@ class _Builder:
         if self.chip.timing.discipline == "serial":
             self._take("step", 1, array, "start", (source,), "done", False, "adc")
 
-    def _stream_jobs(self, arrays: list[ArrayWork], number: int, fused: bool) -> tuple[Jobs, Jobs, Jobs]:
+    def _stream_jobs(self, arrays: list[ArrayWork], fused: bool) -> tuple[Jobs, Jobs, Jobs]:
         if not arrays:
             return IDLE, IDLE, IDLE
-        copies = self.phases[number][0].copies
         acts = [self._activation(array) for array in arrays]
         order, each = acts[0].order, acts[0].conversions_each
-        index = [("index_decode", len(acts) * copies)] if self.work.placement.index_bits else []
+        index = [("index_decode", len(acts))] if self.work.placement.index_bits else []
         read: list[Counts] = []
         convert: list[Counts] = []
         update: list[Counts] = []
         for r, c in order:
-            rows = copies * sum(act.rows[r] for act in acts)
-            cells = copies * sum(act.rows[r] * act.columns[c] for act in acts)
-            samples = copies * sum(act.columns[c] for act in acts)
-            sums = copies * sum(act.updates[c] for act in acts)
+            rows = sum(act.rows[r] for act in acts)
+            cells = sum(act.rows[r] * act.columns[c] for act in acts)
+            samples = sum(act.columns[c] for act in acts)
+            sums = sum(act.updates[c] for act in acts)
             bits = rows * self.chip.macro.row_driver.bits
-            steps = copies * len(acts)
+            steps = len(acts)
             read.append(
                 (
                     ("row_driver", rows),
@@ -216,7 +251,7 @@ class _Builder:
             update.append((("shift_add", samples), ("output_register", sums)))
         if fused:
             read = [(*a, ("adc", dict(b)["adc"])) for a, b in zip(read, convert, strict=True)]
-        units, rows = len(acts) * copies, max(acts[0].rows)
+        units, rows = len(acts), max(acts[0].rows)
         holds = tuple(array_fs(self.chip, each[c]) for _, c in order)
         bursts = [burst_fs(self.chip, each[c]) for _, c in order]
         shifts = [shift_add_fs(self.chip, each[c]) for _, c in order]
@@ -227,37 +262,31 @@ class _Builder:
             Jobs(steps, tuple(s[0] for s in shifts), tuple(s[1] for s in shifts), tuple(update), units),
         )
 
-    # Tail: merge partial sums, finish outputs, write them.
+    # Tail: merge partial sums, finish outputs, send them through the mesh, write them.
 
     def _add_tail(self, inputs: list[int]) -> int:
-        per_round = [self.work.rounds[number] for _, number in self.phases]
-        rows = [
-            self._tail_jobs(round_, phase, i)
-            for i, (round_, (phase, _)) in enumerate(zip(per_round, self.phases, strict=True))
-        ]
-        source = tuple(inputs)
-        index = -1
-        for position, name in enumerate(("merge", "activation", "digital", "router")):
+        """Merge, activation and digital operations; the last of them is where a window departs."""
+        rows = [self._tail_jobs(number) for number in range(len(self.phases))]
+        source, index = tuple(inputs), -1
+        for position, name in enumerate(("merge", "activation", "digital")):
             jobs = tuple(row[position] for row in rows)
-            if name in ("digital", "router") and all(job == IDLE for job in jobs):
+            if name == "digital" and all(job == IDLE for job in jobs):
                 continue
-            previous, index = index, self._add(Stage(name, self._resource(name), source, jobs))
+            previous, index = index, self._add(Stage(name, self._private(name), source, jobs))
             if previous >= 0:
                 self._take(name, self.chip.timing.output_slots, previous, "end", (index,), "start", True, "output")
             source = (index,)
         return index
 
-    def _tail_jobs(self, round_: Round, phase: Phase, number: int) -> tuple[Jobs, Jobs, Jobs, Jobs]:
-        tile, copies = self.chip.tile, phase.copies
-        joins, outputs = round_.tile_merges * copies, round_.outputs * copies
-        merged = (("tile_shift_add", joins), ("output_register", round_.merges * copies))
-        bits = 2 * outputs * self.work.output_bits
-        finish = (("activation", outputs), ("tile_output_register_bits", bits))
+    def _tail_jobs(self, number: int) -> tuple[Jobs, Jobs, Jobs]:
+        tile, round_ = self.chip.tile, self.rounds[number]
+        merged = (("tile_shift_add", round_.tile_merges), ("output_register", round_.merges))
+        bits = 2 * round_.outputs * self.work.output_bits
+        finish = (("activation", round_.outputs), ("tile_output_register_bits", bits))
         return (
-            self._digital(tile.shift_add, joins, merged, round_),
-            self._digital(tile.activation, outputs, finish, round_),
+            self._digital(tile.shift_add, round_.tile_merges, merged, round_),
+            self._digital(tile.activation, round_.outputs, finish, round_),
             self._between_layers(round_, number),
-            self._route(outputs),
         )
 
     def _digital(self, unit: Unit, operations: int, counts: Counts, round_: Round) -> Jobs:
@@ -281,23 +310,37 @@ class _Builder:
         busy = sum(ceil_div(n, units[k].count * len(round_.loads)) * units[k].interval_fs for k, n in spread.items())
         return Jobs(1, (busy,), (max(busy, self.chip.timing.stage_fs),), (counts,))
 
-    def _route(self, outputs: int) -> Jobs:
-        router, hops = self.chip.router, self.work.hops
-        flits = ceil_div(outputs * self.work.output_bits, router.flit_bits)
-        if not hops or not flits:
-            return IDLE
-        latency = hops * router.latency_fs + (flits - 1) * router.interval_fs
-        return Jobs(1, (flits * router.interval_fs,), (latency,), ((("router", flits * hops),),))
+    def _add_links(self, departure: int) -> tuple[int, ...]:
+        """One stage a link of the way to the readers; returns the stages behind which a window has arrived.
 
-    def _add_write(self, tile: int, source: int) -> int:
-        jobs = []
-        for phase, number in self.phases:
-            round_ = self.work.rounds[number]
-            share = len(self.tiles)
-            finished = ceil_div(round_.outputs * phase.copies * self.work.output_bits, 8 * share)
-            partial = ceil_div(round_.partial_bytes_written * phase.copies, share)
+        The head of a message takes the router's latency at each link, and its flits follow without a gap (cut-through);
+        it is whole at the end of a branch.
+        """
+        route, first = self.work.route, len(self.stages)
+        inner = {link.after for link in route}
+        for number, link in enumerate(route):
+            source = departure if link.after < 0 else first + link.after
+            jobs = tuple(self._flits(round_.outputs, number not in inner) for round_ in self.rounds)
+            index = self._add(Stage("router", self._resource(link.name), (source,), jobs))
+            self._take(link.name, self.chip.timing.output_slots, source, "end", (index,), "start", True, "output")
+        return tuple(first + i for i in range(len(route)) if i not in inner) or (departure,)
+
+    def _flits(self, outputs: int, is_end: bool) -> Jobs:
+        """One link's share of a message."""
+        router = self.chip.router
+        flits = ceil_div(outputs * self.work.output_bits, router.flit_bits)
+        if not flits:
+            return IDLE
+        latency = router.latency_fs + (flits - 1) * router.interval_fs * is_end
+        return Jobs(1, (flits * router.interval_fs,), (latency,), ((("router", flits),),))
+
+    def _add_write(self, tile: int, sources: tuple[int, ...]) -> int:
+        jobs, share = [], len(self.tiles)
+        for round_ in self.rounds:
+            finished = ceil_div(round_.outputs * self.work.output_bits, 8 * share)
+            partial = ceil_div(round_.partial_bytes_written, share)
             jobs.append(self._write(self._accesses(finished) + self._accesses(partial)))
-        return self._add(Stage("edram_write", self._resource("buffer", tile), (source,), tuple(jobs), tile=tile))
+        return self._add(Stage("edram_write", self._resource("buffer", tile), sources, tuple(jobs), tile=tile))
 
     def _write(self, accesses: int) -> Jobs:
         buffer = self.chip.tile.buffer
@@ -306,7 +349,11 @@ class _Builder:
         return Jobs(1, (accesses * buffer.interval_fs,), (max(latency, self.chip.timing.stage_fs),), (counts,))
 
     def _add_window_slots(
-        self, loads: dict[int, tuple[int, int]], arrays: dict[int, list[int]], shifts: list[int]
+        self,
+        loads: dict[int, tuple[int, int]],
+        arrays: dict[int, list[int]],
+        shifts: list[int],
+        ends: tuple[int, ...],
     ) -> None:
         timing = self.chip.timing
         merge = next(i for i, stage in enumerate(self.stages) if stage.name == "merge")
@@ -316,8 +363,8 @@ class _Builder:
                 self._take("window", 1, read, "start", self.outputs, "done", True, "input")
         for shift in shifts:
             self._take("output_register", timing.output_slots, shift, "start", (merge,), "leave", True, "output")
-        last = self.stages[self.outputs[0]].inputs[0]
-        self._take("outputs", timing.output_slots, last, "end", self.outputs, "start", True, "output")
+        for end in ends:
+            self._take("outputs", timing.output_slots, end, "end", self.outputs, "start", True, "output")
 
 
 #: What a digital operation between layers costs: adders take one operation an element, poolers one an input.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayTile
 from pimsim.simulation.building import digital_operations
 from pimsim.simulation.plan import LayerPlan
 from pimsim.simulation.services import ceil_div
-from pimsim.simulation.work import LayerWork
+from pimsim.simulation.work import LayerWork, Round
 
 
 def engine_counts(plan: LayerPlan, jobs: tuple[tuple[int, ...], ...]) -> Counter[str]:
@@ -50,12 +51,13 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             "crossbar": reads * sum(r * c * per_weight for r, c in zip(rows, columns, strict=True)),
             "array_steps": reads * sum(a * b for a, b in zip(row_groups, column_groups, strict=True)),
             "output_register": reads * sum(g * c for g, c in zip(row_groups, columns, strict=True)) + windows * merges,
-            "tile_shift_add": windows * _macro_joins(work),
+            "tile_shift_add": sum(work.windows_of(i) * _macro_joins(work, i) for i in range(work.replication)),
             "activation": windows * outputs,
             "tile_output_register_bits": 2 * windows * outputs * work.output_bits,
-            "bus": windows * sum(load.bytes for round_ in work.rounds for load in round_.loads),
-            "input_register_write_bytes": windows
-            * sum(load.register_bytes for round_ in work.rounds for load in round_.loads),
+            "bus": _over_replicas(work, lambda round_: sum(load.bytes for load in round_.loads)),
+            "input_register_write_bytes": _over_replicas(
+                work, lambda round_: sum(load.register_bytes for load in round_.loads)
+            ),
         }
     )
     counts["index_decode"] = counts["array_steps"] if work.placement.index_bits else 0
@@ -71,11 +73,16 @@ def _outputs(tiles: tuple[ArrayTile, ...]) -> tuple[int, int]:
     return sum(widths.values()), sum((sums[key] - 1) * width for key, width in widths.items())
 
 
-def _macro_joins(work: LayerWork) -> int:
-    """Additions that join the macros, or programming rounds, that hold parts of the same outputs."""
+def _over_replicas(work: LayerWork, amount: Callable[[Round], int]) -> int:
+    """What the rounds of one window of each replica take, times its windows."""
+    return sum(work.windows_of(i) * sum(map(amount, rounds)) for i, rounds in enumerate(work.replicas))
+
+
+def _macro_joins(work: LayerWork, replica: int) -> int:
+    """Additions that join the macros, or programming rounds, that hold parts of the same outputs of a window."""
     parts: dict[tuple[int, int], set[tuple[int, int, int]]] = {}
     widths: dict[tuple[int, int], int] = {}
-    arrays = ((number, array) for number, round_ in enumerate(work.rounds) for array in round_.arrays)
+    arrays = ((number, array) for number, round_ in enumerate(work.replicas[replica]) for array in round_.arrays)
     for tile, (number, array) in zip(work.placement.tiles, arrays, strict=True):
         key = tile.block, tile.column_tile
         parts.setdefault(key, set()).add((number, array.tile, array.macro))
@@ -85,19 +92,18 @@ def _macro_joins(work: LayerWork) -> int:
 
 def _port_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     """Buffer accesses and router flits, which are rounded up for every window slot."""
-    port = chip.tile.buffer.port_bits
-    used = len({load.tile for round_ in work.rounds for load in round_.loads})
+    port, used = chip.tile.buffer.port_bits, len(work.tiles)
     slots, rest = divmod(work.windows, work.replication)
     counts: Counter[str] = Counter()
     for copies, times in ((work.replication, slots), (rest, 1)):
         if not copies:
             continue
-        for round_ in work.rounds:
-            partial = ceil_div(8 * ceil_div(round_.partial_bytes_read, len(round_.loads)) * copies, port)
-            reads = sum(ceil_div(8 * load.bytes * copies, port) + partial for load in round_.loads)
-            finished = ceil_div(8 * ceil_div(round_.outputs * copies * work.output_bits, 8 * used), port)
-            parked = ceil_div(8 * ceil_div(round_.partial_bytes_written * copies, used), port)
-            flits = ceil_div(round_.outputs * copies * work.output_bits, chip.router.flit_bits)
+        for round_ in work.rounds_of(copies):
+            partial = ceil_div(8 * ceil_div(round_.partial_bytes_read, len(round_.loads)), port)
+            reads = sum(ceil_div(8 * load.bytes, port) + partial for load in round_.loads)
+            finished = ceil_div(8 * ceil_div(round_.outputs * work.output_bits, 8 * used), port)
+            parked = ceil_div(8 * ceil_div(round_.partial_bytes_written, used), port)
+            flits = ceil_div(round_.outputs * work.output_bits, chip.router.flit_bits)
             counts["buffer"] += times * (reads + used * (finished + parked))
-            counts["router"] += times * flits * work.hops
+            counts["router"] += times * flits * len(work.route)
     return counts

@@ -1,42 +1,26 @@
 """The event engine: plays a plan with SimPy, one process per stage. The engine of record.
 
 Order of simultaneous events: everything that happens at one instant happens before any arbiter grants at that
-instant; an arbiter then grants by (request time, stage order, unit index), where the stage nearest the output
-comes first (`STAGE_ORDER`). Times do not depend on any other order.
+instant; arbiters then grant in the order of their resources, each by (request time, later layer, stage order, unit
+index), where the stage nearest the output comes first (`STAGE_ORDER`). Times do not depend on any other order.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Generator, Sequence
 
 import simpy
 from simpy.events import NORMAL, Event
 
-from pimsim.errors import SimulationError
-from pimsim.simulation.plan import STAGE_ORDER, Jobs, LayerPlan, Slots, Stage
+from pimsim.simulation.plan import STAGE_ORDER, Dependency, Jobs, NetworkPlan, Slots, Stage
+from pimsim.simulation.playing import EVERYTHING, LOADS, Played, Probe, Progress, Watch, all_windows, deadlock
 from pimsim.simulation.results import STALL_CAUSES, Span
 
-Probe = Callable[[Span], None]
 #: SimPy priorities: woken stages (NORMAL) first, then services that end, downstream stages first, so that a freed
 #: slot is seen at once; arbiters last, when the instant is complete.
 _SERVICE = NORMAL + 1
 _ARBITER = _SERVICE + len(STAGE_ORDER)
-#: The stages that load inputs, and the stall cause of an array that waits for them.
-_LOADS = {"edram_read": "buffer", "bus": "bus"}
-
-
-@dataclass(frozen=True)
-class Played:
-    """What an engine reports of one layer, times relative to its start.
-
-    ``window_done_fs`` has one entry per window slot; ``jobs`` counts finished jobs of each stage and phase.
-    """
-
-    window_done_fs: tuple[int, ...]
-    jobs: tuple[tuple[int, ...], ...]
-    stall_fs: dict[str, int]
 
 
 class _Environment(simpy.Environment):
@@ -59,24 +43,32 @@ class _Moment(Event):
 
 
 class _Slots:
-    """A finite buffer being played: free tokens, and who waits for one."""
+    """A finite buffer being played: free tokens, who waits for one, and why those that gave them back were late."""
 
-    def __init__(self, slots: Slots) -> None:
-        self.free = slots.capacity
-        self.cause = slots.cause
+    def __init__(self, capacity: int, releasers: int, cause: str) -> None:
+        self.free = capacity
+        self.cause = cause
         self.waiting: _Player | None = None
-        self.released = [0] * len(slots.release)
+        self.released = [0] * releasers
         self.complete = 0
+        self.lateness: deque[tuple[int, int]] | None = deque([(0, 0)] * capacity) if cause == "adc" else None
 
-    def release(self, index: int) -> None:
-        """One of the releasing stages has finished with its oldest token."""
-        self.released[index] += 1
+    def release(self, index: int, waited: tuple[int, int] = (0, 0), tokens: int = 1) -> None:
+        """One of the releasing stages has finished with its oldest tokens; it ``waited`` for its output before."""
+        self.released[index] += tokens
         complete = min(self.released) if len(self.released) > 1 else self.released[0]
         if complete > self.complete:
+            if self.lateness is not None:
+                self.lateness.extend([waited] * (complete - self.complete))
+            self.free += complete - self.complete
             self.complete = complete
-            self.free += 1
             if self.waiting is not None:
                 self.waiting.wake()
+
+    def take(self) -> tuple[int, int]:
+        """Take a free token; gives when its last holder waited for its own output."""
+        self.free -= 1
+        return self.lateness.popleft() if self.lateness is not None else (0, 0)
 
 
 def _release(due: list[tuple[_Slots, int]]) -> None:
@@ -85,16 +77,17 @@ def _release(due: list[tuple[_Slots, int]]) -> None:
 
 
 class _Arbiter:
-    """A resource that several stages use: first come, first served, ties by stage order, then unit."""
+    """A resource that several stages use: first come, first served, ties by layer, stage order and unit."""
 
-    def __init__(self, env: _Environment) -> None:
+    def __init__(self, env: _Environment, resource: int) -> None:
         self.env = env
-        self.requests: list[tuple[int, int, int, _Player]] = []
+        self.priority = _ARBITER + resource
+        self.requests: list[tuple[int, tuple[int, int, int], _Player]] = []
         self.busy = False
         self.deciding = False
 
     def request(self, player: _Player) -> None:
-        self.requests.append((self.env.now, player.rank, player.index, player))
+        self.requests.append((self.env.now, player.turn, player))
         self._decide_later()
 
     def release(self) -> None:
@@ -104,7 +97,7 @@ class _Arbiter:
     def _decide_later(self) -> None:
         if self.requests and not (self.busy or self.deciding):
             self.deciding = True
-            moment = _Moment(self.env, 0, _ARBITER)
+            moment = _Moment(self.env, 0, self.priority)
             assert moment.callbacks is not None
             moment.callbacks.append(self._decide)
 
@@ -123,21 +116,34 @@ class _Player:
         self.engine, self.env = engine, engine.env
         self.index, self.stage = index, stage
         self.rank = STAGE_ORDER.index(stage.name)
-        self.units = max(jobs.units for jobs in stage.jobs)
+        self.turn = engine.plan.rank(index)
+        self.layer = engine.plan.layers[stage.layer]
+        self.stalls = engine.stalls[stage.layer]
+        self.units = stage.units
         self.last_done = 0
         self.jobs_done = [0] * len(stage.jobs)
+        self.jobs_of_window = 0
+        self.started = False
+        self.first_start: int | None = None
         self.steps_at: deque[int] = deque()  # when finished steps are done, for the one stage that follows step by step
         self.window_at: list[int] = []  # when each finished window is done
         self.spans: list[tuple[int, int]] = []
+        self.output_wait = (0, 0)  # when the present job waited for room behind it, before it started
         self.blocked: Event | None = None
-        self.waits_for: str | None = None
         self.hungry: Event | None = None
         self.hungry_for: _Player | None = None
         self.by_window: list[_Player] = []
         self.by_step: _Player | None = None
+        self.reads: list[tuple[list[_Player], Dependency, int]] = []
+        self.frees: list[tuple[_Slots, int, Dependency, int]] = []
         self.followers: list[_Player] = []
         self.take: dict[tuple[str, bool], list[_Slots]] = {}
         self.give: dict[tuple[str, bool], list[tuple[_Slots, int]]] = {}
+
+    @property
+    def progress(self) -> Progress:
+        """How far it came."""
+        return Progress(len(self.window_at), self.jobs_of_window, self.started)
 
     def wake(self) -> None:
         """Go on after a slot became free or an arbiter granted."""
@@ -146,23 +152,36 @@ class _Player:
             event.succeed()
 
     def play(self) -> Generator[Event, object, None]:
-        """Every job of every window, phase after phase (`pimsim.simulation.plan` states the rules)."""
+        """Every job of every window, image after image (`pimsim.simulation.plan` states the rules)."""
         window = 0
-        for number, phase in enumerate(self.engine.plan.phases):
-            jobs = self.stage.jobs[number]
-            for _ in range(phase.windows):
-                for source in self.by_window:
-                    if len(source.window_at) <= window or source.window_at[window] > self.env.now:
-                        yield from self._await_window(source, window)
-                for slots in self.take.get(("start", True), ()):
-                    if slots.free:
-                        slots.free -= 1
-                    else:
-                        yield from self._acquire(slots)
-                yield from self._window(jobs, number, window)
-                window += 1
+        for image in range(self.engine.plan.images):
+            first = window
+            for number, phase in enumerate(self.layer.phases):
+                jobs = self.stage.jobs[number]
+                for _ in range(phase.windows):
+                    yield from self._ready(image, window, window - first)
+                    for slots in self.take.get(("start", True), ()):
+                        if slots.free:
+                            slots.take()
+                        else:
+                            yield from self._acquire(slots)
+                    yield from self._window(jobs, number, image, window - first)
+                    window += 1
 
-    def _window(self, jobs: Jobs, phase: int, window: int) -> Generator[Event, object, None]:
+    def _ready(self, image: int, window: int, within: int) -> Generator[Event, object, None]:
+        """Wait for the windows that this one needs."""
+        for source in self.by_window:
+            if len(source.window_at) <= window or source.window_at[window] > self.env.now:
+                yield from self._await_window(source, window)
+        for sources, one, per_image in self.reads:
+            needed = image * per_image + int(one.needs[within])
+            for source in sources:
+                while len(source.window_at) <= needed:
+                    yield self._hunger(source)
+                if needed >= 0 and source.window_at[needed] > self.env.now:
+                    yield _Moment(self.env, source.window_at[needed] - self.env.now, NORMAL)
+
+    def _window(self, jobs: Jobs, phase: int, image: int, within: int) -> Generator[Event, object, None]:
         """The jobs of one window. The hot loop of the engine: everything that does not change stands outside."""
         env, source, last, priority = self.env, self.by_step, jobs.steps - 1, _SERVICE + self.rank
         take_start, take_end = self.take.get(("start", False), ()), self.take.get(("end", False), ())
@@ -171,6 +190,7 @@ class _Player:
         arbiter = self.engine.arbiters.get(self.stage.resource)
         varying, occupancy, latency = len(jobs.occupancy_fs) > 1, jobs.occupancy_fs[0], jobs.latency_fs[0]
         for step in range(jobs.steps):
+            self.output_wait = (0, 0)
             if source is not None:
                 if not source.steps_at:
                     yield self._hunger(source)
@@ -179,14 +199,16 @@ class _Player:
                     yield _Moment(env, ready - env.now, NORMAL)
             for slots in take_start:
                 if slots.free:
-                    slots.free -= 1
+                    slots.take()
                 else:
                     yield from self._acquire(slots)
             if arbiter is not None:
                 arbiter.request(self)
                 self.blocked = Event(env)
                 yield self.blocked
-            start = env.now
+            start, self.started = env.now, True
+            if self.first_start is None:
+                self.first_start = start
             for slots, index in give_start:
                 slots.release(index)
             if step == 0:
@@ -198,20 +220,20 @@ class _Player:
                 yield _Moment(env, occupancy, priority)
             for slots in take_end if step < last else (*take_end, *take_last):
                 if slots.free:
-                    slots.free -= 1
+                    slots.take()
                 else:
                     yield from self._acquire(slots)
             if arbiter is not None:
                 arbiter.release()
             for slots, index in give_leave:
-                slots.release(index)
+                slots.release(index, self.output_wait)
             done = max(env.now, start + latency, self.last_done)
-            self.last_done = done
+            self.last_done, self.started = done, False
             if step == last:
-                self._window_leaves(start, done)
+                self._window_leaves(start, done, image, within)
             elif self.followers and self.followers[0].by_step is self:
                 self._step_leaves(done)
-            self._note(jobs, phase, window, step, start, done)
+            self._note(jobs, phase, image, within, step, start, done)
 
     def _step_leaves(self, done: int) -> None:
         self.steps_at.append(done)
@@ -219,22 +241,27 @@ class _Player:
         if follower.hungry_for is self:
             follower.sate(done)
 
-    def _window_leaves(self, start: int, done: int) -> None:
+    def _window_leaves(self, start: int, done: int, image: int, within: int) -> None:
         for slots, index in self.give.get(("leave", True), ()):
             slots.release(index)
+        for slots, index, one, per_image in self.frees:
+            freed = image * per_image + int(one.freed[within]) - slots.released[index]
+            slots.release(index, tokens=freed)
         self.window_at.append(done)
-        self.engine.window_leaves(self, start, done)
+        if self.stage.name in LOADS:
+            self.spans.append((start, done))
         for follower in self.followers:
             if follower.by_step is self:
                 self.steps_at.append(done)
             if follower.hungry_for is self:
                 follower.sate(done)
 
-    def _note(self, jobs: Jobs, phase: int, window: int, step: int, start: int, done: int) -> None:
+    def _note(self, jobs: Jobs, phase: int, image: int, within: int, step: int, start: int, done: int) -> None:
         """Count the job, tell the probe, and give back what is due when it is done."""
         self.jobs_done[phase] += 1
+        self.jobs_of_window = 0 if step == jobs.steps - 1 else step + 1
         if self.engine.probe is not None and jobs.units:
-            self.engine.emit(self.stage, jobs, window, step, start, done)
+            self.engine.emit(self, jobs, image, within, step, start, done)
         due = [*self.give.get(("done", False), ())]
         if step == jobs.steps - 1:
             due += self.give.get(("done", True), ())
@@ -267,27 +294,35 @@ class _Player:
     def _acquire(self, slots: _Slots) -> Generator[Event, object, None]:
         since = self.env.now
         while not slots.free:
-            slots.waiting, self.waits_for = self, slots.cause
+            slots.waiting = self
             self.blocked = Event(self.env)
             yield self.blocked
-            slots.waiting, self.waits_for = None, None
-        slots.free -= 1
-        if self.stage.name == "array" and self.env.now > since:
-            self.engine.stall(slots.cause, self.env.now - since, self)
+            slots.waiting = None
+        now = self.env.now
+        late = slots.take()
+        if self.stage.name == "array":
+            self._stall(slots.cause, since, now, late)
+        elif slots.cause == "output" and now > since:
+            self.output_wait = (since, now)
+
+    def _stall(self, cause: str, since: int, now: int, late: tuple[int, int]) -> None:
+        """Arrays waited for a finite buffer; while their converter waited for room itself, for the output."""
+        behind = max(0, min(now, late[1]) - max(since, late[0]))
+        self.stalls["output"] += behind * self.units
+        self.stalls[cause] += (now - since - behind) * self.units
 
 
 class _Engine:
     """A plan being played."""
 
-    def __init__(self, plan: LayerPlan, probe: Probe | None, start_fs: int) -> None:
-        self.plan, self.probe, self.start_fs = plan, probe, start_fs
+    def __init__(self, plan: NetworkPlan, probe: Probe | None, start_fs: int, watch: Watch) -> None:
+        self.plan, self.probe, self.start_fs, self.watch = plan, probe, start_fs, watch
         self.env = _Environment()
-        self.stalls = dict.fromkeys(STALL_CAUSES, 0)
+        self.stalls = [dict.fromkeys(STALL_CAUSES, 0) for _ in plan.layers]
         self.players = [_Player(self, i, stage) for i, stage in enumerate(plan.stages)]
-        used = Counter(stage.resource for stage in plan.stages)
-        self.arbiters = {resource: _Arbiter(self.env) for resource, users in used.items() if users > 1}
-        self.outputs = [self.players[i] for i in plan.outputs]
+        self.arbiters = {resource: _Arbiter(self.env, resource) for resource in plan.shared}
         self._connect()
+        self._connect_layers()
 
     def _connect(self) -> None:
         for player in self.players:
@@ -299,13 +334,29 @@ class _Engine:
                     player.by_window.append(source)
                 source.followers.append(player)
         for spec in self.plan.slots:
-            slots = _Slots(spec)
-            self.players[spec.acquire].take.setdefault((spec.acquire_at, spec.per_window), []).append(slots)
-            for i, index in enumerate(spec.release):
-                give = self.players[index].give.setdefault((spec.release_at, spec.per_window), [])
-                give.append((slots, i))
+            self._add_slots(spec)
 
-    def run(self) -> Played:
+    def _add_slots(self, spec: Slots) -> None:
+        slots = _Slots(spec.capacity, len(spec.release), spec.cause)
+        self.players[spec.acquire].take.setdefault((spec.acquire_at, spec.per_window), []).append(slots)
+        for i, index in enumerate(spec.release):
+            give = self.players[index].give.setdefault((spec.release_at, spec.per_window), [])
+            give.append((slots, i))
+
+    def _connect_layers(self) -> None:
+        for read in self.plan.reads:
+            per_image = self.plan.layers[read.dependency.producer].windows
+            slots = _Slots(read.dependency.capacity, len(read.readers), "output")
+            self.players[read.departure].take.setdefault(("end", True), []).append(slots)
+            sources = [self.players[i] for i in read.sources]
+            for number, index in enumerate(read.readers):
+                reader = self.players[index]
+                reader.reads.append((sources, read.dependency, per_image))
+                reader.frees.append((slots, number, read.dependency, per_image))
+                for source in sources:
+                    source.followers.append(reader)
+
+    def run(self, marks: Sequence[Sequence[int]]) -> Played:
         """Play to the end.
 
         Raises:
@@ -314,63 +365,70 @@ class _Engine:
         for player in self.players:
             self.env.process(player.play())
         self.env.run()
-        left = min(len(p.window_at) for p in self.outputs)
-        if left < self.plan.windows:
-            waiting = [p for p in self.players if p.hungry or p.blocked]
-            stuck = ", ".join(f"{p.stage.name}[{p.index}] at window {len(p.window_at)}" for p in waiting)
-            raise SimulationError(
-                f"only {left} of {self.plan.windows} windows left the layer",
-                f"the plan must not deadlock; waiting: {stuck}",
-                self.plan.name,
-                "Give the buffers between these stages more slots",
-            )
-        windows = tuple(map(max, zip(*(p.window_at for p in self.outputs), strict=True)))
-        return Played(windows, tuple(tuple(p.jobs_done) for p in self.players), self.stalls)
+        if any(len(p.window_at) < p.layer.windows * self.plan.images for p in self.players):
+            raise deadlock(self.plan, [player.progress for player in self.players])
+        return Played(
+            tuple(tuple(self._left(layer, w) for w in wanted) for layer, wanted in enumerate(marks)),
+            tuple(self._first_start(layer) for layer in range(len(self.plan.layers))),
+            tuple(self._image_done(image) for image in range(self.plan.images)),
+            tuple(tuple(p.jobs_done) for p in self.players),
+            tuple(self.stalls),
+        )
 
-    def window_leaves(self, player: _Player, start: int, done: int) -> None:
-        """Remember when loads were served, for the causes of stalls."""
-        if player.stage.name in _LOADS:
-            player.spans.append((start, done))
+    def _left(self, layer: int, window: int) -> int:
+        """When a window had left all output stages of its layer."""
+        return max(self.players[i].window_at[window] for i in self.plan.outputs[layer])
 
-    def stall(self, cause: str, duration: int, player: _Player) -> None:
-        """Arrays waited for a finite buffer."""
-        converters = [p for p in player.followers if p.stage.name == "adc"]
-        if cause == "adc" and converters and converters[0].waits_for == "output":
-            cause = "output"
-        self.stalls[cause] += duration * player.units
+    def _first_start(self, layer: int) -> int:
+        starts = (p.first_start for p in self.players if p.stage.layer == layer)
+        return min(start for start in starts if start is not None)
+
+    def _image_done(self, image: int) -> int:
+        layers = enumerate(self.plan.layers)
+        return max(self._left(number, (image + 1) * layer.windows - 1) for number, layer in layers)
 
     def starved(self, array: _Player, source: _Player, window: int, since: int) -> None:
         """Arrays waited for their input: split the time into bus, buffer, and what came before."""
         now = self.env.now
         remaining = now - since
         for player in (source, *source.by_window):
-            cause = _LOADS.get(player.stage.name)
+            cause = LOADS.get(player.stage.name)
             if cause is None:
                 continue
             begin, end = player.spans[window]
             served = max(0, min(now, end) - max(since, begin))
-            self.stalls[cause] += served * array.units
+            array.stalls[cause] += served * array.units
             remaining -= served
-        self.stalls["input"] += remaining * array.units
+        array.stalls["input"] += remaining * array.units
 
-    def emit(self, stage: Stage, jobs: Jobs, window: int, step: int, start: int, done: int) -> None:
-        """Tell the probe of a job, in absolute time."""
-        assert self.probe is not None
+    def emit(self, player: _Player, jobs: Jobs, image: int, within: int, step: int, start: int, done: int) -> None:
+        """Tell the probe of a job that it watches, in absolute time."""
+        stage = player.stage
+        if self.probe is None or not self.watch.takes(player.layer.name, image, within):
+            return
         begin, end = self.start_fs + start, self.start_fs + done
         place = (stage.tile, stage.macro, stage.array)
         index = step if stage.stepped else -1
-        self.probe(Span(self.plan.name, stage.name, *place, jobs.units, window, index, begin, end, jobs.rows))
+        self.probe(Span(player.layer.name, stage.name, *place, jobs.units, within, index, begin, end, jobs.rows, image))
 
 
-def play(plan: LayerPlan, probe: Probe | None = None, start_fs: int = 0) -> Played:
-    """Play a layer's plan event by event.
+def play(
+    plan: NetworkPlan,
+    probe: Probe | None = None,
+    start_fs: int = 0,
+    watch: Watch = EVERYTHING,
+    marks: Sequence[Sequence[int]] | None = None,
+) -> Played:
+    """Play a plan event by event.
 
     Args:
         plan: what to play.
-        probe: called with the `Span` of every finished job; it cannot change timing.
+        probe: called with the `Span` of every finished job that ``watch`` takes; it cannot change timing.
         start_fs: added to the times that the probe sees.
+        watch: the jobs that the probe sees.
+        marks: windows of each layer whose times are reported; None: all.
 
     Raises:
         SimulationError: the plan deadlocks.
     """
-    return _Engine(plan, probe, start_fs).run()
+    return _Engine(plan, probe, start_fs, watch).run(all_windows(plan) if marks is None else marks)

@@ -1,85 +1,142 @@
-"""Simulates a whole network on a chip, one image, layers one after another."""
+"""Simulates a whole network on a chip: its layers one after another, or all at the same time."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import gcd
+from typing import Protocol
 
+from pimsim.compiling import why_not
 from pimsim.errors import SimulationError, nearest
 from pimsim.hardware.records import DISCIPLINES, Chip
 from pimsim.mapping.placement import Placement
-from pimsim.network.layers import DigitalOp, Network
+from pimsim.network.layers import Network
+from pimsim.simulation import compiled, event
+from pimsim.simulation.assigning import assign
 from pimsim.simulation.building import build_plan
-from pimsim.simulation.costs import ACTIONS, Item, dynamic_energy_j, inventory
-from pimsim.simulation.counting import engine_counts, formula_counts
-from pimsim.simulation.event import Played, Probe, play
-from pimsim.simulation.plan import LayerPlan
-from pimsim.simulation.results import STALL_CAUSES, ComponentResult, LayerResult, SimulationResult
-from pimsim.simulation.services import ceil_div
-from pimsim.simulation.work import LayerWork, layer_work
+from pimsim.simulation.costs import ACTIONS, Item, inventory
+from pimsim.simulation.layer_results import LayerPlay, layer_result, marks_of, nothing
+from pimsim.simulation.pipeline import build_network_plan
+from pimsim.simulation.plan import NetworkPlan
+from pimsim.simulation.playing import EVERYTHING, Played, Probe, Watch
+from pimsim.simulation.replication import Replication
+from pimsim.simulation.results import ComponentResult, LayerResult, SimulationResult
+from pimsim.simulation.verifying import Agreement, verify
+from pimsim.simulation.work import LayerWork
 from pimsim.units import seconds
 
-Engine = Callable[[LayerPlan, Probe | None, int], Played]
 
-#: Engines by name; each plays a `LayerPlan` and must agree with the others on every span.
-ENGINES: dict[str, Engine] = {"event": play}
+class Engine(Protocol):
+    """Plays a plan; every engine gives the same start and end of every job."""
+
+    def __call__(
+        self,
+        plan: NetworkPlan,
+        probe: Probe | None = None,
+        start_fs: int = 0,
+        watch: Watch = EVERYTHING,
+        marks: Sequence[Sequence[int]] | None = None,
+    ) -> Played:
+        """What the engine found; see `pimsim.simulation.event.play`."""
+        ...
+
+
+#: Engines by name. ``event`` is the engine of record; ``compiled`` is proven to agree with it.
+ENGINES: dict[str, Engine] = {"compiled": compiled.play, "event": event.play}
+#: Whether layers run one after another or at the same time.
+SCHEDULES = ("sequential", "pipelined")
+#: Images in which a steady state must show; networks of the size of ResNet take a handful.
+STEADY_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a network is played.
+
+    Attributes:
+        layers: one of `SCHEDULES`.
+        batch: images that go through one after another; all are there at the start.
+        arrays: crossbar arrays available to a layer at a time; None: every array tile stays resident if the chip has
+            enough, otherwise layers take turns on all arrays of the chip (a note says so).
+        replication: copies of every layer, by name, or a rule; see `pimsim.simulation.replication`.
+        array_budget: arrays that the rules of replication may use; None: the chip's.
+        tile_placement: ``packed``, or ``tile``: every layer begins with a tile of its own.
+        line_buffer: output rows that a buffer between pipelined layers holds; None: as many as are needed.
+        discipline: overrides the chip's ``timing.discipline``.
+        engine: a name in `ENGINES`.
+        verify: play every plan with both engines, and compare all that they report.
+    """
+
+    layers: str = "sequential"
+    batch: int = 1
+    arrays: int | None = None
+    replication: Replication = 1
+    array_budget: int | None = None
+    tile_placement: str = "packed"
+    line_buffer: int | None = None
+    discipline: str | None = None
+    engine: str = "compiled"
+    verify: bool = False
+
+    def __post_init__(self) -> None:
+        for given, name, known in (("engine", self.engine, ENGINES), ("layers", self.layers, SCHEDULES)):
+            if name not in known:
+                raise SimulationError(f"{given} '{name}'", f"no such {given}", given, nearest(name, known))
+        if self.batch < 1:
+            raise SimulationError(f"batch={self.batch}", "at least 1 is needed", "batch")
+        if self.line_buffer is not None and self.layers == "sequential":
+            rule = "only pipelined layers hand rows on through buffers"
+            raise SimulationError(f"line_buffer={self.line_buffer}", rule, "line_buffer", "Use layers 'pipelined'")
 
 
 def simulate(
     network: Network,
     placements: Sequence[Placement],
     chip: Chip,
+    options: Options | None = None,
     *,
-    arrays: int | None = None,
-    replication: int = 1,
-    discipline: str | None = None,
-    engine: str = "event",
     probe: Probe | None = None,
+    watch: Watch = EVERYTHING,
     crossbar_energy_j: Mapping[str, float] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> SimulationResult:
-    """Latency, energy and use of one image on a chip, layers one after another.
+    """Latency, energy and use of a network on a chip.
 
     Args:
-        network: the layers, in execution order.
+        network: the layers, in execution order, and what feeds them.
         placements: one for each layer.
         chip: the accelerator.
-        arrays: crossbar arrays available to a layer at a time; None: every array tile stays resident if the
-            chip has enough, otherwise layers take turns on all arrays of the chip (a note says so).
-        replication: copies of every layer, which share its windows.
-        discipline: overrides the chip's ``timing.discipline``.
-        engine: a name in `ENGINES`.
-        probe: sees every `Span`; never changes timing.
+        options: how it is played; None: layers one after another, one image.
+        probe: sees every `Span` that ``watch`` takes; never changes timing.
+        watch: the jobs that the probe sees.
         crossbar_energy_j: read energy by layer for one image, measured from real data
             (``read_energy: data-dependent``), instead of the fixed energy per cell.
         progress: called with each layer's name before it is played.
 
     Raises:
-        SimulationError: unknown names, counts that do not match layers, or a plan that deadlocks.
+        SimulationError: unknown names, counts that do not match layers, layers that do not fit, or a plan that
+            deadlocks; where the compiled engine is asked for, a numba that does not work.
     """
-    chip = _with_discipline(chip, discipline)
-    if engine not in ENGINES:
-        raise SimulationError(f"engine '{engine}'", "no such engine", fix=nearest(engine, ENGINES))
-    if len(placements) != len(network.layers):
-        raise SimulationError(
-            f"{len(placements)} placements for {len(network.layers)} layers", "every layer needs one placement"
-        )
-    for name, value in (("arrays", arrays), ("replication", replication)):
-        if value is not None and value < 1:
-            raise SimulationError(f"{name}={value}", "at least 1 is needed", name)
-    works, notes = _assign(network, placements, chip, arrays, replication)
-    layers, now = [], 0
-    for work in works:
-        if progress is not None:
-            progress(work.layer.name)
-        measured = (crossbar_energy_j or {}).get(work.layer.name)
-        layers.append(simulate_layer(work, chip, ENGINES[engine], probe, now, measured))
-        now = layers[-1].end_fs
-    return _collect(chip, engine, works, tuple(layers), notes)
+    options = options or Options()
+    chip = with_discipline(chip, options.discipline)
+    assignment = assign(
+        network,
+        placements,
+        chip,
+        arrays=options.arrays,
+        replication=options.replication,
+        array_budget=options.array_budget,
+        tile_placement=options.tile_placement,
+        resident=options.layers == "pipelined",
+    )
+    run = _Run(network, chip, options, assignment.works, crossbar_energy_j or {}, probe, watch)
+    result = run.pipelined() if options.layers == "pipelined" else run.sequential(progress)
+    return replace(result, notes=(*assignment.notes, *run.notes))
 
 
-def _with_discipline(chip: Chip, discipline: str | None) -> Chip:
+def with_discipline(chip: Chip, discipline: str | None) -> Chip:
+    """The chip with another discipline of its stages. Raises `SimulationError`."""
     if discipline is None:
         return chip
     if discipline not in DISCIPLINES:
@@ -87,188 +144,143 @@ def _with_discipline(chip: Chip, discipline: str | None) -> Chip:
     return replace(chip, timing=replace(chip.timing, discipline=discipline))
 
 
-def _assign(
-    network: Network, placements: Sequence[Placement], chip: Chip, arrays: int | None, replication: int
-) -> tuple[list[LayerWork], tuple[str, ...]]:
-    """Give every layer its arrays: side by side while they fit, else one layer after another on the same ones."""
-    needed = sum(len(placement.tiles) for placement in placements) * replication
-    notes: list[str] = []
-    limit = arrays
-    if arrays is None and needed > chip.arrays:
-        limit = max(1, chip.arrays // replication)
-        notes.append(
-            f"{needed} arrays are needed and the chip has {chip.arrays}: layers take turns on them; "
-            "programming time and energy are reported apart"
-        )
-    firsts, first = [], 0
-    for placement in placements:
-        firsts.append(first if limit is None else 0)
-        first += len(placement.tiles) * replication
-    works = []
-    for i, (layer, placement) in enumerate(zip(network.layers, placements, strict=True)):
-        hops = _hops(chip, firsts[i], firsts[i + 1]) if i + 1 < len(firsts) else 0
-        digital = _digital_after(network, layer.name)
-        options = {"first_array": firsts[i], "arrays": limit, "replication": replication}
-        works.append(layer_work(layer, placement, chip, digital=digital, hops=hops, **options))  # type: ignore[arg-type]
-    floating = [op.name for op in network.digital if op.kind == "float"]
-    if floating:
-        notes.append(f"not costed, computed in float on the digital side: {', '.join(floating)}")
-    return works, tuple(notes)
-
-
-def _digital_after(network: Network, name: str) -> tuple[DigitalOp, ...]:
-    return tuple(operation for operation in network.digital if operation.after == name)
-
-
-def _hops(chip: Chip, here: int, there: int) -> int:
-    """XY mesh distance between the routers of two arrays' tiles; routers fill a square mesh row by row."""
-    per_router = chip.macro.arrays * chip.tile.macros * chip.router.tiles
-    routers = ceil_div(chip.tiles, chip.router.tiles)
-    side = next(n for n in range(1, routers + 1) if n * n >= routers)
-    (y0, x0), (y1, x1) = divmod(here // per_router, side), divmod(there // per_router, side)
-    return abs(y0 - y1) + abs(x0 - x1)
-
-
-@dataclass(frozen=True)
-class _Times:
-    """Times of the windows of a layer, round after round, relative to its start."""
-
-    done: tuple[int, ...]
-    rounds: int
-
-    @property
-    def first_output_fs(self) -> int:
-        """When the first window is complete: in the last round, for what earlier rounds write are partial sums."""
-        return self.done[-(len(self.done) // self.rounds)]
-
-    @property
-    def interval_fs(self) -> int:
-        """Steady-state time between two windows: the mean over the second half, rounded; 0 for one window."""
-        last = len(self.done) - 1
-        middle = last // 2
-        return round((self.done[last] - self.done[middle]) / (last - middle)) if last else 0
-
-
 def simulate_layer(
-    work: LayerWork,
-    chip: Chip,
-    engine: Engine = play,
-    probe: Probe | None = None,
-    start_fs: int = 0,
-    crossbar_energy_j: float | None = None,
+    work: LayerWork, chip: Chip, engine: Engine = event.play, probe: Probe | None = None, start_fs: int = 0
 ) -> LayerResult:
-    """Plan and play one layer; its counts are checked against the formulas.
+    """Plan and play one layer alone.
 
     Raises:
-        SimulationError: the plan deadlocks, or (a defect) the counts differ.
+        SimulationError: the plan deadlocks, or (a defect) its counts differ from the formulas.
     """
     if not work.placement.tiles:
-        return _nothing(work, start_fs)
+        return nothing(work, start_fs)
     plan = build_plan(work, chip)
-    played = engine(plan, probe, start_fs)
-    counts = engine_counts(plan, played.jobs)
-    expected = formula_counts(work, chip)
-    if +counts != +expected:
-        differing = sorted(name for name in {*counts, *expected} if counts[name] != expected[name])
-        raise SimulationError(f"counts of {', '.join(differing)}", "engine and formula must agree", work.layer.name)
-    counts["index_bytes"] = ceil_div(work.placement.index_bits, 8) * work.replication
-    energy = dynamic_energy_j(counts, chip)
-    if crossbar_energy_j is not None:
-        energy["crossbar"] = crossbar_energy_j
-    return _layer_result(work, chip, plan, played, counts, energy, start_fs)
+    alone = NetworkPlan(plan.name, (plan,))
+    played = engine(alone, probe, start_fs, EVERYTHING, (marks_of(work, plan),))
+    return layer_result(work, chip, _layer_play(alone, played, 0), start_fs)
 
 
-def _nothing(work: LayerWork, start_fs: int) -> LayerResult:
-    """A layer pruned to nothing costs nothing: its outputs are its biases."""
-    geometry, placement = work.layer.geometry, work.placement
-    return LayerResult(
-        name=geometry.name, kind=geometry.kind, cycles=0, windows=work.windows, arrays=0, rounds=0, steps=0,
-        array_steps=0, rows_mapped=placement.rows_mapped, rows_skipped=placement.rows_skipped, conversions=0,
-        macs=geometry.macs, start_fs=start_fs, first_output_fs=start_fs, end_fs=start_fs, interval_fs=0, fill_fs=0,
-        dynamic_energy_j={}, counts={}, stall_fs=dict.fromkeys(STALL_CAUSES, 0), busy_fs={}, units={},
-        cell_utilisation=0.0, program_time_fs=0, program_energy_j=0.0, index_bits=placement.index_bits,
-        mapping=placement.mapping.method, window=placement.mapping.window,
-    )  # fmt: skip
-
-
-def _layer_result(
-    work: LayerWork,
-    chip: Chip,
-    plan: LayerPlan,
-    played: Played,
-    counts: Counter[str],
-    energy: dict[str, float],
-    start_fs: int,
-) -> LayerResult:
-    geometry, placement = work.layer.geometry, work.placement
-    times = _Times(played.window_done_fs, len(work.rounds))
-    busy, units = _use(plan, played)
-    programmed, program_time_fs = _programming(work, chip)
-    return LayerResult(
-        name=geometry.name,
-        kind=geometry.kind,
-        cycles=placement.cycles,
-        windows=work.windows,
-        arrays=len(placement.tiles) * work.replication,
-        rounds=len(work.rounds),
-        steps=max(jobs.steps for stage in plan.named("array") for jobs in stage.jobs),
-        array_steps=counts["array_steps"],
-        rows_mapped=placement.rows_mapped,
-        rows_skipped=placement.rows_skipped,
-        conversions=counts["adc"],
-        macs=geometry.macs,
-        start_fs=start_fs,
-        first_output_fs=start_fs + times.first_output_fs,
-        end_fs=start_fs + times.done[-1],
-        interval_fs=times.interval_fs,
-        fill_fs=times.done[0],
-        dynamic_energy_j=energy,
-        counts=dict(sorted((+counts).items())),
-        stall_fs=played.stall_fs,
-        busy_fs=busy,
-        units=units,
-        cell_utilisation=placement.cell_utilisation,
-        program_time_fs=program_time_fs,
-        program_energy_j=programmed * chip.crossbar.program_energy_per_cell_j,
-        index_bits=placement.index_bits,
-        mapping=placement.mapping.method,
-        window=placement.mapping.window,
+def _layer_play(plan: NetworkPlan, played: Played, layer: int) -> LayerPlay:
+    first, end = plan.first_stage[layer], plan.first_stage[layer + 1]
+    return LayerPlay(
+        plan.layers[layer],
+        plan.images,
+        played.first_start_fs[layer],
+        played.window_done_fs[layer],
+        played.jobs[first:end],
+        played.stall_fs[layer],
     )
 
 
-def _use(plan: LayerPlan, played: Played) -> tuple[dict[str, int], dict[str, int]]:
-    """Busy time summed over units, and the number of units, by stage name."""
-    busy: Counter[str] = Counter()
-    units: Counter[str] = Counter()
-    for stage, finished in zip(plan.stages, played.jobs, strict=True):
-        units[stage.name] += max(jobs.units for jobs in stage.jobs)
-        for jobs, done in zip(stage.jobs, finished, strict=True):
-            busy[stage.name] += done // jobs.steps * jobs.occupancy_total_fs() * jobs.units
-    return dict(busy), dict(units)
+class _Run:
+    """One network being played."""
+
+    def __init__(
+        self,
+        network: Network,
+        chip: Chip,
+        options: Options,
+        works: tuple[LayerWork, ...],
+        measured: Mapping[str, float],
+        probe: Probe | None,
+        watch: Watch,
+    ) -> None:
+        self.network, self.chip, self.options, self.works = network, chip, options, works
+        self.measured, self.probe, self.watch = measured, probe, watch
+        self.agreement = Agreement()
+        self.notes: list[str] = []
+
+    def _play(self, plan: NetworkPlan, works: Sequence[LayerWork], start_fs: int = 0) -> Played:
+        marks = tuple(marks_of(work, layer) for work, layer in zip(works, plan.layers, strict=True))
+        if self.options.verify:
+            self.agreement += verify(plan, ENGINES["event"], ENGINES["compiled"], self.watch)
+        return ENGINES[self.options.engine](plan, self.probe, start_fs, self.watch, marks)
+
+    # Layers one after another: each has the chip to itself, image after image.
+
+    def sequential(self, progress: Callable[[str], None] | None) -> SimulationResult:
+        layers: list[LayerResult] = []
+        now = 0
+        for work in self.works:
+            if progress is not None:
+                progress(work.layer.name)
+            layers.append(self._alone(work, now))
+            now = layers[-1].end_fs
+        done = tuple(now * (image + 1) for image in range(self.options.batch))
+        return self._collect(tuple(layers), done, now)
+
+    def _alone(self, work: LayerWork, start_fs: int) -> LayerResult:
+        if not work.placement.tiles:
+            return nothing(work, start_fs)
+        layer = build_plan(work, self.chip)
+        plan = NetworkPlan(layer.name, (layer,))
+        played = self._play(plan, (work,), start_fs)
+        measured = self.measured.get(layer.name)
+        return layer_result(work, self.chip, _layer_play(plan, played, 0), start_fs, measured)
+
+    # Layers at the same time.
+
+    def pipelined(self) -> SimulationResult:
+        present = [work for work in self.works if work.placement.tiles]
+        if not present:
+            return self.sequential(None)
+        options = self.options
+        plan = build_network_plan(self.network, self.works, self.chip, options.batch, options.line_buffer)
+        played = self._play(plan, present)
+        results = {
+            work.layer.name: layer_result(
+                work, self.chip, _layer_play(plan, played, i), 0, self.measured.get(work.layer.name)
+            )
+            for i, work in enumerate(present)
+        }
+        layers = tuple(results.get(work.layer.name) or nothing(work, 0) for work in self.works)
+        return self._collect(layers, played.image_done_fs, self._interval(plan))
+
+    def _interval(self, plan: NetworkPlan) -> int | None:
+        """Steady-state time between two images, whatever the batch; None where it cannot be proven."""
+        reason = why_not()
+        if reason is not None:
+            self.notes.append(f"no steady-state interval: it takes the compiled engine, and {reason}")
+            return None
+        endless = replace(plan, images=STEADY_IMAGES)
+        repeat = compiled.play(endless, marks=[()] * len(plan.layers), stop_at_repeat=True).repeat
+        if repeat is None:
+            self.notes.append(f"no steady-state interval: {STEADY_IMAGES} images do not repeat themselves")
+            return None
+        if repeat.units > 1:
+            common = gcd(repeat.units, repeat.period_fs)
+            images, period = repeat.units // common, repeat.period_fs // common
+            if images > 1:
+                self.notes.append(f"steady state: {repeat.units} images every {repeat.period_fs:,} fs; mean interval")
+            return round(period / images)
+        return repeat.period_fs
+
+    def _collect(
+        self, layers: tuple[LayerResult, ...], done_fs: tuple[int, ...], interval_fs: int | None
+    ) -> SimulationResult:
+        last = max((tile for work in self.works for tile in work.tiles), default=-1)
+        images = self.options.batch
+        components = tuple(_component(item, layers, done_fs[-1], images) for item in inventory(self.chip, last + 1))
+        if self.options.verify:
+            self.notes.append(self.agreement.line)
+        return SimulationResult(
+            self.chip,
+            self.options.engine,
+            layers,
+            components,
+            done_fs[0],
+            layers[-1].first_output_fs,
+            interval_fs,
+            last + 1,
+            schedule=self.options.layers,
+            image_done_fs=done_fs,
+        )
 
 
-def _programming(work: LayerWork, chip: Chip) -> tuple[int, int]:
-    """Cells written, and the time of it: rows of an array one after another, arrays of a round together."""
-    crossbar = chip.crossbar
-    cells = sum(array.rows * array.columns for round_ in work.rounds for array in round_.arrays) * work.replication
-    rows = sum(max(array.rows for array in round_.arrays) for round_ in work.rounds)
-    return cells, rows * crossbar.program_time_per_row_fs
-
-
-def _collect(
-    chip: Chip, engine: str, works: list[LayerWork], layers: tuple[LayerResult, ...], notes: tuple[str, ...]
-) -> SimulationResult:
-    last = max((array.tile for work in works for round_ in work.rounds for array in round_.arrays), default=-1)
-    latency = layers[-1].end_fs
-    components = tuple(_component(item, layers, latency) for item in inventory(chip, last + 1))
-    return SimulationResult(
-        chip, engine, layers, components, latency, layers[-1].first_output_fs, latency, last + 1, notes
-    )
-
-
-def _component(item: Item, layers: tuple[LayerResult, ...], latency_fs: int) -> ComponentResult:
+def _component(item: Item, layers: tuple[LayerResult, ...], makespan_fs: int, images: int) -> ComponentResult:
+    """One component for one image; what it leaks in the whole run is shared by the images."""
     busy = sum(layer.busy_fs.get(stage, 0) for layer in layers for stage in item.busy)
-    available = item.units * latency_fs
+    available = item.units * makespan_fs
     action = ACTIONS.get(item.component, item.component)
     return ComponentResult(
         item.component,
@@ -276,8 +288,8 @@ def _component(item: Item, layers: tuple[LayerResult, ...], latency_fs: int) -> 
         item.units,
         sum(layer.counts.get(action, 0) for layer in layers),
         sum(layer.dynamic_energy_j.get(item.component, 0.0) for layer in layers),
-        item.static_power_w * item.units * seconds(latency_fs),
+        item.static_power_w * item.units * seconds(makespan_fs) / images,
         item.area_m2 * item.units,
         busy,
-        busy / available if item.busy and available else None,
+        busy * images / available if item.busy and available else None,
     )

@@ -18,6 +18,7 @@ class Span:
     within its macro). ``stage`` is the pipeline stage (``edram_read``, ``bus``, ``array``, ``adc``, ``shift_add``,
     ``merge``, ``activation``, ``router``, ``edram_write``). ``step`` is -1 for stages that work on whole
     windows. ``units`` counts units in lockstep that share this span; ``active_rows`` is what they drive each.
+    ``window`` counts window slots within ``image``.
     """
 
     layer: str
@@ -31,6 +32,7 @@ class Span:
     start_fs: int
     end_fs: int
     active_rows: int = 0
+    image: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class LayerResult:
         fill_fs: latency of the first window of the first round.
         dynamic_energy_j: joules by component, for one image.
         counts: action counts by component, as gathered by the engine.
-        stall_fs: time that arrays waited after their first step, by cause (`STALL_CAUSES`), summed over arrays.
+        stall_fs: time that arrays waited after their first step, by cause (`STALL_CAUSES`), summed over arrays and over
+            all images of the run.
         busy_fs: busy time by resource kind, summed over units.
         units: number of units by resource kind that this layer uses.
         cell_utilisation: cells holding a nonzero-able weight / cells of the arrays in use.
@@ -62,6 +65,7 @@ class LayerResult:
         index_bits: storage of the row index.
         mapping: name of the mapper.
         window: height and width of the parallel window in input pixels.
+        replication: copies of the layer, which share its windows.
     """
 
     name: str
@@ -92,6 +96,7 @@ class LayerResult:
     index_bits: int
     mapping: str
     window: tuple[int, int]
+    replication: int = 1
 
     @property
     def latency_fs(self) -> int:
@@ -120,10 +125,16 @@ class ComponentResult:
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """A whole network on a chip, one image.
+    """A whole network on a chip: times from the start of the run, energy of one image.
 
-    ``first_output_fs``: the first window of the last layer is written; ``latency_fs``: its last window is;
-    ``interval_fs``: steady-state time between images (layers sequential: the latency).
+    Attributes:
+        first_output_fs: the first window of the last layer is written, for the first image.
+        latency_fs: the last window of the first image is written.
+        interval_fs: steady-state time between two images that follow without a gap, whatever the batch (layers
+            sequential: the latency); None where it is not known.
+        tiles: hardware tiles in use.
+        schedule: ``sequential`` or ``pipelined`` layers.
+        image_done_fs: when the last window of each image of the batch is written.
     """
 
     chip: Chip
@@ -132,10 +143,22 @@ class SimulationResult:
     components: tuple[ComponentResult, ...]
     latency_fs: int
     first_output_fs: int
-    interval_fs: int
+    interval_fs: int | None
     tiles: int
     notes: tuple[str, ...] = ()
     spans: tuple[Span, ...] = field(default=(), repr=False)
+    schedule: str = "sequential"
+    image_done_fs: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def images(self) -> int:
+        """Images of the batch."""
+        return max(1, len(self.image_done_fs))
+
+    @property
+    def makespan_fs(self) -> int:
+        """From the start until the last image of the batch is written."""
+        return self.image_done_fs[-1] if self.image_done_fs else self.latency_fs
 
     @property
     def dynamic_energy_j(self) -> float:

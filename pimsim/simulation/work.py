@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import DigitalOp, Layer
+from pimsim.simulation.routing import Link
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,10 @@ class ArrayWork:
 
 @dataclass(frozen=True)
 class Load:
-    """Input bytes that one hardware tile's buffer and bus deliver for a window.
+    """Input bytes that one hardware tile's buffer and bus deliver for a window slot.
 
     ``bytes`` cross the bus once (a broadcast to several macros counts once); ``register_bytes`` are written
-    into the input registers of all its macros.
+    into the input registers of all its macros. Replicas load their own windows.
     """
 
     tile: int
@@ -41,10 +44,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Round:
-    """The arrays that work on a window together, and what it loads, adds and writes.
+    """The arrays that work on a window slot together, and what it loads, adds and writes.
 
     Attributes:
-        arrays: the array tiles of this programming round.
+        arrays: the array tiles of this programming round, of one replica or of several.
         loads: by hardware tile in use.
         merges: partial-sum additions over array tiles.
         tile_merges: those of them that join macros (or rounds), done by the tile's adders; the arrays of one macro
@@ -61,22 +64,48 @@ class Round:
     partial_bytes_read: int
     partial_bytes_written: int
 
+    @classmethod
+    def together(cls, rounds: Sequence[Round]) -> Round:
+        """The rounds of several replicas as one, each with a window of its own."""
+        if len(rounds) == 1:
+            return rounds[0]
+        by_tile: dict[int, tuple[int, int]] = {}
+        for load in (load for one in rounds for load in one.loads):
+            crossed, written = by_tile.get(load.tile, (0, 0))
+            by_tile[load.tile] = crossed + load.bytes, written + load.register_bytes
+        return cls(
+            tuple(array for one in rounds for array in one.arrays),
+            tuple(Load(tile, *amounts) for tile, amounts in sorted(by_tile.items())),
+            sum(one.merges for one in rounds),
+            sum(one.tile_merges for one in rounds),
+            sum(one.outputs for one in rounds),
+            sum(one.partial_bytes_read for one in rounds),
+            sum(one.partial_bytes_written for one in rounds),
+        )
+
 
 @dataclass(frozen=True)
 class LayerWork:
     """One layer on the chip: rounds of arrays that each see every window.
 
-    ``digital`` are the operations between this layer and the next; ``hops`` is the mesh distance to the next
-    layer's tiles.
+    Attributes:
+        replicas: the rounds of each replica, for one window of its own.
+        input_steps: S.
+        digital: the operations between this layer and the next.
+        route: the links to the tiles of the layers that read its outputs.
     """
 
     layer: Layer
     placement: Placement
-    rounds: tuple[Round, ...]
+    replicas: tuple[tuple[Round, ...], ...]
     input_steps: int
-    replication: int
-    digital: tuple[DigitalOp, ...]
-    hops: int
+    digital: tuple[DigitalOp, ...] = ()
+    route: tuple[Link, ...] = ()
+
+    @property
+    def replication(self) -> int:
+        """Copies of the layer, which share its windows."""
+        return len(self.replicas)
 
     @property
     def windows(self) -> int:
@@ -87,6 +116,25 @@ class LayerWork:
     def output_bits(self) -> int:
         """Bits written for one output: the layer's own activation width."""
         return self.layer.precision.activation_bits
+
+    @cached_property
+    def rounds(self) -> tuple[Round, ...]:
+        """The rounds of a window slot in which every replica works."""
+        return self.rounds_of(self.replication)
+
+    @cached_property
+    def tiles(self) -> tuple[int, ...]:
+        """Hardware tiles in use, in order."""
+        return tuple(sorted({load.tile for round_ in self.rounds for load in round_.loads}))
+
+    def rounds_of(self, copies: int) -> tuple[Round, ...]:
+        """The rounds of a window slot in which only the first ``copies`` replicas have a window."""
+        return tuple(Round.together(each) for each in zip(*self.replicas[:copies], strict=True))
+
+    def windows_of(self, replica: int) -> int:
+        """Windows of one image that a replica computes."""
+        slots, rest = divmod(self.windows, self.replication)
+        return slots + (replica < rest)
 
 
 PARTIAL_SUM_BYTES = 4  # a partial sum parked in the buffer between rounds is a 32-bit word
@@ -101,32 +149,38 @@ def layer_work(
     arrays: int | None = None,
     replication: int = 1,
     digital: tuple[DigitalOp, ...] = (),
-    hops: int = 0,
+    route: tuple[Link, ...] = (),
 ) -> LayerWork:
-    """Place a layer's array tiles on the chip, ``arrays`` at a time (None: all resident)."""
+    """Place a layer's array tiles on the chip, ``arrays`` at a time (None: all resident), replica after replica."""
     tiles = placement.tiles
     size = max(1, len(tiles) if arrays is None else min(arrays, len(tiles)))
     chunks = [tiles[i : i + size] for i in range(0, len(tiles), size)]
-    done: Counter[tuple[int, int]] = Counter()
-    total = Counter((tile.block, tile.column_tile) for tile in tiles)
-    rounds = tuple(_round(chunk, layer, chip, first_array, replication, done, total, placement) for chunk in chunks)
+    inputs = _Inputs(layer.precision.activation_bits)
+    replicas = tuple(
+        _rounds(chunks, chip, first_array + copy * size, placement, inputs) for copy in range(replication)
+    )
     steps = input_steps(
         layer.precision.activation_bits, chip.macro.row_driver.bits, signed=layer.precision.activation_signed
     )
-    return LayerWork(layer, placement, rounds, len(steps), replication, digital, hops)
+    return LayerWork(layer, placement, replicas, len(steps), digital, route)
+
+
+def _rounds(
+    chunks: Sequence[tuple[ArrayTile, ...]], chip: Chip, first: int, placement: Placement, inputs: _Inputs
+) -> tuple[Round, ...]:
+    done: Counter[tuple[int, int]] = Counter()
+    total = Counter((tile.block, tile.column_tile) for tile in placement.tiles)
+    per_weight = placement.mapping.array.columns_per_weight
+    return tuple(_round(chunk, _locate(chunk, chip, first, per_weight), done, total, inputs) for chunk in chunks)
 
 
 def _round(
     chunk: tuple[ArrayTile, ...],
-    layer: Layer,
-    chip: Chip,
-    first: int,
-    replication: int,
+    works: tuple[ArrayWork, ...],
     done: Counter[tuple[int, int]],
     total: Counter[tuple[int, int]],
-    placement: Placement,
+    inputs: _Inputs,
 ) -> Round:
-    works = _locate(chunk, chip, first, replication, placement.mapping.array.columns_per_weight)
     sums = Counter((tile.block, tile.column_tile) for tile in chunk)
     width = {(tile.block, tile.column_tile): len(tile.columns) for tile in chunk}
     macros: dict[tuple[int, int], set[tuple[int, int]]] = {}
@@ -142,26 +196,14 @@ def _round(
         finished = done[key] == total[key]
         outputs += finished * width[key]
         written += (not finished) * width[key] * PARTIAL_SUM_BYTES
-    loads = _loads(chunk, works, layer.precision.activation_bits)
-    return Round(works, loads, merges, tile_merges, outputs, read, written)
+    return Round(works, inputs.loads(chunk, works), merges, tile_merges, outputs, read, written)
 
 
-def _loads(chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...], bits: int) -> tuple[Load, ...]:
-    per_tile = _distinct_inputs(chunk, [(work.tile,) for work in works])
-    per_macro = _distinct_inputs(chunk, [(work.tile, work.macro) for work in works])
-    register: Counter[int] = Counter()
-    for (tile, _), count in per_macro.items():
-        register[tile] += -(-count * bits // 8)
-    return tuple(Load(tile, -(-count * bits // 8), register[tile]) for (tile,), count in sorted(per_tile.items()))
-
-
-def _locate(
-    chunk: tuple[ArrayTile, ...], chip: Chip, first: int, replication: int, per_weight: int
-) -> tuple[ArrayWork, ...]:
-    """Arrays fill macros and tiles in order; the replicas of an array stand side by side."""
+def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: int) -> tuple[ArrayWork, ...]:
+    """Arrays fill macros and tiles in order."""
     works = []
     for i, tile in enumerate(chunk):
-        macro, array = divmod(first + i * replication, chip.macro.arrays)
+        macro, array = divmod(first + i, chip.macro.arrays)
         columns = len(tile.columns)
         works.append(
             ArrayWork(
@@ -176,17 +218,40 @@ def _locate(
     return tuple(works)
 
 
-def _distinct_inputs(chunk: tuple[ArrayTile, ...], where: list[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
-    """Distinct window inputs that the arrays at each place need: shared inputs are broadcast, once."""
-    inputs: dict[tuple[int, ...], dict[int, ArrayTile]] = {}
-    for place, tile in zip(where, chunk, strict=True):
-        inputs.setdefault(place, {})[id(tile.rows)] = tile
-    return {place: _union(list(tiles.values())) for place, tiles in inputs.items()}
+class _Inputs:
+    """Counts the distinct window inputs of arrays that stand together: shared inputs are broadcast, once."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.counted: dict[tuple[int, ...], int] = {}
+
+    def loads(self, chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...]) -> tuple[Load, ...]:
+        """What each hardware tile loads for a window."""
+        per_tile = self._bytes(chunk, [(work.tile,) for work in works])
+        per_macro = self._bytes(chunk, [(work.tile, work.macro) for work in works])
+        register: Counter[int] = Counter()
+        for (tile, _), amount in per_macro.items():
+            register[tile] += amount
+        return tuple(Load(tile, amount, register[tile]) for (tile,), amount in sorted(per_tile.items()))
+
+    def _bytes(self, chunk: tuple[ArrayTile, ...], where: list[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
+        together: dict[tuple[int, ...], dict[int, ArrayTile]] = {}
+        for place, tile in zip(where, chunk, strict=True):
+            together.setdefault(place, {})[id(tile.rows)] = tile
+        return {place: -(-self._distinct(tiles) * self.bits // 8) for place, tiles in together.items()}
+
+    def _distinct(self, tiles: dict[int, ArrayTile]) -> int:
+        key = tuple(sorted(tiles))
+        if key not in self.counted:
+            self.counted[key] = _union(tiles.values())
+        return self.counted[key]
 
 
-def _union(tiles: list[ArrayTile]) -> int:
-    if len(tiles) == 1:
-        return len(tiles[0].rows)
+def _union(tiles: Iterable[ArrayTile]) -> int:
+    listed = list(tiles)
+    # The row tiles of one block cut its rows into parts.
+    if len({(tile.block, tile.row_tile) for tile in listed}) == len(listed) and len({t.block for t in listed}) == 1:
+        return sum(len(tile.rows) for tile in listed)
     side = 1 << 16
-    codes = [(t.rows.channel.astype(np.int64) * side + t.rows.y) * side + t.rows.x for t in tiles]
+    codes = [(t.rows.channel.astype(np.int64) * side + t.rows.y) * side + t.rows.x for t in listed]
     return len(np.unique(np.concatenate(codes)))
