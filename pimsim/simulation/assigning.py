@@ -64,7 +64,13 @@ def assign(
         firsts = [0] * len(sizes)
     works = tuple(
         layer_work(
-            layer, placement, chip, first_array=first, arrays=limit, replication=count, digital=_after(network, layer.name)
+            layer,
+            placement,
+            chip,
+            first_array=first,
+            arrays=limit,
+            replication=count,
+            digital=_after(network, layer.name),
         )
         for layer, placement, first, count in zip(network.layers, placements, firsts, copies, strict=True)
     )

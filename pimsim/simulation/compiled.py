@@ -56,7 +56,7 @@ def play(
     Raises:
         SimulationError: the plan deadlocks, or numba does not work here.
     """
-    from pimsim.simulation.kernels import play_all
+    from pimsim.simulation.loop import play_all
 
     wanted = all_windows(plan) if marks is None else [sorted(set(each)) for each in marks]
     packed = Packer(plan, wanted, watch if probe is not None else None, jump or stop_at_repeat, stop_at_repeat)

@@ -71,8 +71,11 @@ class Cover:
             last = np.minimum(first + self.columns, self.height * self.width) - 1
             top, bottom = first // self.width, last // self.width
             one_row = top == bottom
-            return top, bottom, np.where(one_row, first % self.width, 0), np.where(
-                one_row, last % self.width, self.width - 1
+            return (
+                top,
+                bottom,
+                np.where(one_row, first % self.width, 0),
+                np.where(one_row, last % self.width, self.width - 1),
             )
         top, left = np.divmod(window, -(-self.width // self.columns))
         top, left = top * self.rows, left * self.columns

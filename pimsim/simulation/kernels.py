@@ -1,8 +1,4 @@
-"""The compiled event loop: the rules of `pimsim.simulation.plan` as kernels on the array of `pimsim.simulation.memory`.
-
-Nothing here counts time in steps. A job is evaluated as soon as everything that it waits for is known; only
-arbiters decide in the order of time, for a decision needs every request made before it. A decision at time t can lead
-to requests at t or later, never earlier, so deciding in the order of (time, resource) is exact.
+"""The rules of `pimsim.simulation.plan` for one job, as kernels on the array of `pimsim.simulation.memory`.
 
 ``m`` is that array everywhere, ``s`` a stage, ``b`` where its row begins, ``q`` a buffer, ``a`` an arbiter.
 """
@@ -13,19 +9,114 @@ from typing import Any
 
 from pimsim.compiling import kernel
 from pimsim.simulation.memory import (
-    ACQUIRER, ADC_STALL, ARBITER, ARBITER_COUNT, ARBITER_WIDTH, ARBITERS, BLOCK, BUFFER_STALL, BUS_STALL, BY_STEP,
-    CAPACITY, CAUSE, CAUSE_COUNT, COMPLETE, DECISION, DONE, DONE_JOBS, END_JOB, END_WINDOW, FIRST_START,
-    FIRST_WATCHED, FOLLOWER, FREE, GIVE_DONE_JOB, GIVE_DONE_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW,
-    GIVE_START_JOB, GIVE_START_WINDOW, GIVES, HEAP, HEAP_PLACE, HELD, IMAGE, IMAGE_DONE, IMAGE_PARTS, IMAGE_WATCHED,
-    IMAGES, IMAGES_COMPLETE, INPUT_STALL, IS_ARRAY, IS_LATE, IS_LOAD, IS_OUTPUT, JOBS, JOBS_WIDTH, LAST_WATCHED,
-    LAYER, LAYER_WIDTH, LAYERS, LEAVE, LEFT, MARK_COUNT, MARK_TIMES, MARKS, NEEDS, NEVER, NEXT_MARK, OUTPUT_COUNT,
-    OUTPUT_STALL, PENDING, PHASE, PHASE_COUNT, PHASES, READY, RECORD, RECORDED, RELEASED, RELEASER_COUNT, RELEASERS,
-    REQUEST, SERVICES, SLOT_WIDTH, SLOTS, STACK, STACK_SIZE, STACKED, STAGE_COUNT, STAGE_WIDTH, STAGES, STALLS, START,
-    START_JOB, START_RING, START_WINDOW, STARTED, STEP, STEP_MASK, STEP_RING, STEPS, SUB, TAKEN, TAKES, TOKEN_MASK,
-    TOKEN_RING, TOTAL, UNITS, USER_COUNT, USERS, VARIES, WAIT_FROM, WAIT_TO, WAITING, WAKES, WINDOW, WINDOW_MASK,
-    WINDOW_RING, WINDOWS, WITHIN,
+    ACQUIRER,
+    ARBITER,
+    ARBITER_COUNT,
+    ARBITER_WIDTH,
+    ARBITERS,
+    BLOCK,
+    BY_STEP,
+    CAPACITY,
+    CAUSE,
+    CAUSE_COUNT,
+    COMPLETE,
+    DECISION,
+    DONE,
+    DONE_JOBS,
+    END_JOB,
+    END_WINDOW,
+    FIRST_START,
+    FIRST_WATCHED,
+    FOLLOWER,
+    FREE,
+    GIVE_DONE_JOB,
+    GIVE_DONE_WINDOW,
+    GIVE_LEAVE_JOB,
+    GIVE_LEAVE_WINDOW,
+    GIVE_START_JOB,
+    GIVE_START_WINDOW,
+    GIVES,
+    HEAP,
+    HEAP_PLACE,
+    HELD,
+    IMAGE,
+    IMAGE_DONE,
+    IMAGE_PARTS,
+    IMAGE_WATCHED,
+    IMAGES,
+    IMAGES_COMPLETE,
+    INPUT_STALL,
+    IS_ARRAY,
+    IS_LATE,
+    IS_LOAD,
+    IS_OUTPUT,
+    JOBS,
+    JOBS_WIDTH,
+    LAST_WATCHED,
+    LAYER,
+    LAYER_WIDTH,
+    LAYERS,
+    LEAVE,
+    LEFT,
+    MARK_COUNT,
+    MARK_TIMES,
+    MARKS,
+    NEEDS,
+    NEVER,
+    NEXT_MARK,
+    OUTPUT_COUNT,
+    OUTPUT_STALL,
+    PENDING,
+    PHASE,
+    PHASE_COUNT,
+    PHASES,
+    READY,
+    RECORD,
+    RECORDED,
+    RELEASED,
+    RELEASER_COUNT,
+    RELEASERS,
+    REQUEST,
+    SERVICES,
+    SLOT_WIDTH,
+    SLOTS,
+    STACK,
+    STACK_SIZE,
+    STACKED,
+    STAGE_COUNT,
+    STAGE_WIDTH,
+    STAGES,
+    STALLS,
+    START,
+    START_JOB,
+    START_RING,
+    START_WINDOW,
+    STARTED,
+    STEP,
+    STEP_MASK,
+    STEP_RING,
+    STEPS,
+    SUB,
+    TAKEN,
+    TAKES,
+    TOKEN_MASK,
+    TOKEN_RING,
+    TOTAL,
+    UNITS,
+    USER_COUNT,
+    USERS,
+    VARIES,
+    WAIT_FROM,
+    WAIT_TO,
+    WAITING,
+    WAKES,
+    WINDOW,
+    WINDOW_MASK,
+    WINDOW_RING,
+    WINDOW_START,
+    WINDOWS,
+    WITHIN,
 )  # fmt: skip
-from pimsim.simulation.steady import look_for_repeat
 
 # Waking: a stage that cannot go on says what it waits for, and is put on the stack when that happens.
 
@@ -238,6 +329,7 @@ def start(m: Any, b: Any, time: Any) -> None:
         m[b + FIRST_START] = time
     give(m, b, GIVE_START_JOB, time)
     if m[b + STEP] == 0:
+        m[b + WINDOW_START] = time
         give(m, b, GIVE_START_WINDOW, time)
 
 
@@ -416,9 +508,6 @@ def decide(m: Any, a: Any) -> None:
     push(m, s)
 
 
-# The loop.
-
-
 @kernel
 def advance(m: Any, s: Any) -> None:
     """Let a stage go on as far as it can."""
@@ -431,34 +520,3 @@ def advance(m: Any, s: Any) -> None:
             moving = finish(m, s, b)
         else:
             moving = False
-
-
-@kernel
-def settle(m: Any) -> None:
-    """Let every stage go on that can."""
-    while m[STACK_SIZE] > 0:
-        m[STACK_SIZE] -= 1
-        s = m[m[STACK] + m[STACK_SIZE]]
-        m[m[STAGES] + s * STAGE_WIDTH + STACKED] = 0
-        advance(m, s)
-
-
-@kernel
-def play_all(m: Any, saved: Any) -> None:
-    """Play a plan to its end, or until nothing can go on.
-
-    Args:
-        m: the plan, int64; afterwards its final state.
-        saved: as long as ``m``: room for the state that later ones are compared with.
-    """
-    for s in range(m[STAGE_COUNT]):
-        push(m, s)
-    settle(m)
-    while m[ARBITER_COUNT] > 0:
-        a = m[m[HEAP]]
-        if m[m[ARBITERS] + a * ARBITER_WIDTH + DECISION] == NEVER:
-            break
-        decide(m, a)
-        settle(m)
-        if look_for_repeat(m, saved):
-            break

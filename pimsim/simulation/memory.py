@@ -43,14 +43,14 @@ HEADER_WIDTH = 32
 # A stage: what it is ...
 (
     LAYER, ARBITER, BY_STEP, FOLLOWER, IS_ARRAY, IS_LOAD, UNITS, JOBS, PHASES, PHASE_COUNT, TOTAL, IS_OUTPUT,
-    WINDOW_RING, WINDOW_MASK, START_RING, STEP_RING, STEP_MASK, RECORD, NEEDS, WAKES, TAKES, GIVES,
-) = _fields(22)  # fmt: skip
+    WINDOW_RING, WINDOW_MASK, START_RING, STEP_RING, STEP_MASK, RECORD, NEEDS, WAKES, TAKES, GIVES, CHAIN,
+) = _fields(23)  # fmt: skip
 # ... and how far it is. LEFT counts windows of the phase; SUB is one of the three below; BLOCK is what it waits for.
 (
     IMAGE, PHASE, LEFT, WITHIN, WINDOW, STEP, DONE_JOBS, SUB, START, LEAVE, DONE, REQUEST, WAIT_FROM, WAIT_TO,
-    FIRST_START, BLOCK, STACKED, RECORDED, NEXT_MARK,
-) = _fields(19, 22)  # fmt: skip
-STAGE_WIDTH = 41
+    FIRST_START, BLOCK, STACKED, RECORDED, NEXT_MARK, WINDOW_START,
+) = _fields(20, 23)  # fmt: skip
+STAGE_WIDTH = 43
 READY, WAITING, STARTED = 0, 1, 2
 
 # A finite buffer.
@@ -76,9 +76,18 @@ ARBITER_WIDTH = 7
 WINDOWS, MARKS, MARK_TIMES, MARK_COUNT = _fields(4)
 LAYER_WIDTH = 4
 
-# The jobs of a stage in a phase: steps of a window, place of occupancies and latencies, 1 where they vary by step.
-STEPS, SERVICES, VARIES = _fields(3)
-JOBS_WIDTH = 3
+# The jobs of a stage in a phase: steps of a window, place of occupancies and latencies, 1 where they vary by step, and
+# 1 where whole windows of its chain are evaluated at once.
+STEPS, SERVICES, VARIES, WHOLE_WINDOWS = _fields(4)
+JOBS_WIDTH = 4
+
+# A chain: up to three stages that follow one another step by step, its buffers, and the windows that it remembers.
+CHAIN_STAGES, CHAIN_LENGTH, CHAIN_SLOTS, CHAIN_SLOT_COUNT, MEMORY, KEY_LENGTH, VALUE_LENGTH, LAST_HIT, NEXT_ENTRY = (
+    _fields(9)
+)
+CHAIN_WIDTH = 9
+#: Different windows that a chain remembers.
+REMEMBERED = 8
 
 CAUSES = {cause: i for i, cause in enumerate(STALL_CAUSES)}
 ADC_STALL, BUFFER_STALL, BUS_STALL, INPUT_STALL, OUTPUT_STALL = (
@@ -154,6 +163,11 @@ class Packer:
         for place, value in self.header.items():
             self.memory[place] = value
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether a single image of a single layer is played: its windows are all alike, as images always are."""
+        return len(self.plan.layers) == 1 and self.plan.images == 1
+
     # Buffers: those inside the layers, then one for each dependency between layers.
 
     def _token_ring(self, slots: Slots) -> int:
@@ -219,14 +233,16 @@ class Packer:
     def _add_stages(self) -> None:
         plan, rows = self.plan, []
         takes, gives = self._takes(), self._gives()
+        chains = self._chains()
         needs, wakes = self._inputs()
         outputs = {stage for layer in plan.outputs for stage in layer}
+        history = HISTORY if self.is_alone else 0
         by_step = [self._step_source(index) for index in range(len(plan.stages))]
         follower = {source: index for index, source in enumerate(by_step) if source >= 0}
         phase_places = [self._memory.add([phase.windows for phase in layer.phases]) for layer in plan.layers]
         for index, stage in enumerate(plan.stages):
             layer = plan.layers[stage.layer]
-            windows = ring(max(self._window_ring(index), HISTORY if index in outputs else 0))
+            windows = ring(max(self._window_ring(index), history if index in outputs else 0))
             steps = ring(self._step_ring(index, follower[index])) if index in follower else 1
             rows += [
                 stage.layer, self.arbiter_of.get(stage.resource, -1), by_step[index], follower.get(index, -1),
@@ -234,9 +250,9 @@ class Packer:
                 phase_places[stage.layer], len(layer.phases), layer.windows * plan.images, int(index in outputs),
                 self._memory.room(windows), windows - 1, self._memory.room(windows) if stage.name in LOADS else 0,
                 self._memory.room(steps), steps - 1, self._record(index), needs[index], wakes[index], takes[index],
-                gives[index],
+                gives[index], chains.get(index, 0),
             ]  # fmt: skip
-            rows += [0, 0, layer.phases[0].windows, *[0] * 11, -1, -1, 0, 0, 0]
+            rows += [0, 0, layer.phases[0].windows, *[0] * 11, -1, -1, 0, 0, 0, 0]
         self.header[STAGES], self.header[STAGE_COUNT] = self._memory.add(rows), len(plan.stages)
 
     def _jobs(self, index: int) -> int:
@@ -245,8 +261,69 @@ class Packer:
             length = max(len(jobs.occupancy_fs), len(jobs.latency_fs))
             occupancy, latency = (t * (length // len(t)) for t in (jobs.occupancy_fs, jobs.latency_fs))
             pairs = [value for pair in zip(occupancy, latency, strict=True) for value in pair]
-            rows += [jobs.steps, self._memory.add(pairs), int(length > 1)]
+            rows += [jobs.steps, self._memory.add(pairs), int(length > 1), self._is_whole(index, jobs.steps)]
         return self._memory.add(rows)
+
+    # Chains.
+
+    def _chains(self) -> dict[int, int]:
+        """Place of the chain of every stage that belongs to one; see `pimsim.simulation.chains`."""
+        self.slack: dict[int, int] = {}
+        places = {}
+        for index, stage in enumerate(self.plan.stages):
+            if stage.stepped and self._step_source(index) < 0:
+                members = self._followers(index)
+                inner = self._inner_buffers(members)
+                if inner is not None:
+                    place = self._add_chain(members, inner)
+                    places |= dict.fromkeys(members, place)
+                    self.slack |= dict.fromkeys(members, sum(self.plan.slots[q].capacity for q in inner))
+        return places
+
+    def _followers(self, index: int) -> list[int]:
+        """A stage and those that follow it step by step, as long as each feeds nothing else."""
+        members = [index]
+        while len(self.readers[members[-1]]) == 1 and self._step_source(self.readers[members[-1]][0]) == members[-1]:
+            members.append(self.readers[members[-1]][0])
+        return members
+
+    def _inner_buffers(self, members: list[int]) -> list[int] | None:
+        """The buffers between stages of a chain; None where it cannot be evaluated window by window.
+
+        All of its resources are its own; every stage is held back by the one that follows it, step by step;
+        and only the last is held back from outside, once a window: then the last step of the first stage depends on
+        all that a window of the chain waits for (`_is_whole`), and nothing outside sees anything earlier.
+        """
+        private = all(self.plan.stages[s].resource not in self.plan.shared for s in members)
+        same = len({tuple(jobs.steps for jobs in self.plan.stages[s].jobs) for s in members}) == 1
+        if len(members) < 2 or not (private and same):
+            return None
+        inner, held = [], set()
+        for number, slots in enumerate(self.plan.slots):
+            if slots.acquire not in members:
+                continue
+            if slots.per_window:
+                if slots.acquire != members[-1] or slots.acquire_at != "start":
+                    return None
+                continue
+            if not set(slots.release) <= set(members) or len(slots.release) != 1:
+                return None
+            inner.append(number)
+            if members.index(slots.release[0]) == members.index(slots.acquire) + 1:
+                held.add(slots.acquire)
+        departs = any(read.departure in members for read in self.plan.reads)
+        return inner if held >= set(members[:-1]) and not departs else None
+
+    def _is_whole(self, index: int, steps: int) -> int:
+        """Whether a window has so many steps that the first stage cannot leave before the last has begun."""
+        return int(index in self.slack and steps > self.slack[index])
+
+    def _add_chain(self, members: list[int], inner: list[int]) -> int:
+        tokens = sum(self.plan.slots[q].capacity * (3 if self.plan.slots[q].cause == "adc" else 1) for q in inner)
+        key, value = 2 * len(members) + tokens + 2, 4 * len(members) + tokens + CAUSE_COUNT
+        stages, buffers = self._memory.add(members), self._memory.add(inner)
+        entries = self._memory.room((REMEMBERED + 1) * (key + value), -1)
+        return self._memory.add([stages, len(members), buffers, len(inner), entries, key, value, 0, 0])
 
     def _step_source(self, index: int) -> int:
         """The stage that this one follows step by step, the last of them as in the event engine; -1 for none."""
@@ -338,9 +415,7 @@ class Packer:
     def _step_ring(self, index: int, follower: int) -> int:
         """Finished steps that the following stage has not taken."""
         between = [
-            slots.capacity + 2
-            for slots in self.slots_of[index]
-            if not slots.per_window and follower in slots.release
+            slots.capacity + 2 for slots in self.slots_of[index] if not slots.per_window and follower in slots.release
         ]
         return min([*between, self._jobs_total(index)])
 
@@ -359,8 +434,7 @@ class Packer:
         triggers = [stage for layer in plan.outputs for stage in layer]
         header[TRIGGERS], header[TRIGGER_COUNT] = self._memory.add(triggers), len(triggers)
         header[OUTPUT_COUNT] = len(triggers)
-        # Windows of one layer alone are all alike; images always are.
-        header[ALONE] = int(len(plan.layers) == 1 and plan.images == 1)
+        header[ALONE] = int(self.is_alone)
         header[SEARCH], header[STOP_AT_REPEAT] = int(search), int(stop_at_repeat)
         if watch is not None:
             header[FIRST_WATCHED], header[IMAGE_WATCHED] = watch.first, -1 if watch.image is None else watch.image

@@ -251,8 +251,7 @@ class NetworkPlan:
     def outputs(self) -> tuple[tuple[int, ...], ...]:
         """The output stages of each layer."""
         return tuple(
-            tuple(first + i for i in layer.outputs)
-            for layer, first in zip(self.layers, self.first_stage, strict=False)
+            tuple(first + i for i in layer.outputs) for layer, first in zip(self.layers, self.first_stage, strict=False)
         )
 
     @cached_property

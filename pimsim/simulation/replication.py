@@ -51,9 +51,7 @@ def copies_of(
     if isinstance(replication, str):
         if replication not in RULES:
             rule = "replication is a number, a rule, or numbers by layer"
-            raise SimulationError(
-                f"replication '{replication}'", rule, "replication", nearest(replication, RULES)
-            )
+            raise SimulationError(f"replication '{replication}'", rule, "replication", nearest(replication, RULES))
         loads = [_load(layer, placement, chip) for layer, placement in zip(layers, placements, strict=True)]
         return _by_rule(replication, loads, chip.arrays if budget is None else budget)
     if budget is not None:

@@ -14,14 +14,84 @@ from typing import Any
 
 from pimsim.compiling import kernel
 from pimsim.simulation.memory import (
-    ALONE, ARBITER_COUNT, ARBITER_WIDTH, ARBITERS, CAPACITY, CAUSE_COUNT, COMPLETE, DECISION, DONE, DONE_JOBS,
-    FIRST_WATCHED, FREE, HELD, HISTORY, IMAGE, IMAGE_DONE, IMAGE_PARTS, IMAGE_WATCHED, IMAGES, IMAGES_COMPLETE, IS_LATE, IS_LOAD,
-    IS_OUTPUT, LAST_WATCHED, LAYER, LAYER_COUNT, LAYER_WIDTH, LAYERS, LEAVE, LEFT, MARK_COUNT, MARK_TIMES, MARKS,
-    NEVER, NEXT_MARK, PENDING, PHASE, RECORD, RELEASED, RELEASER_COUNT, RELEASERS, REPEAT_FS, REPEAT_UNITS, REQUEST,
-    SAVED_AT_FS, SEARCH, SEARCH_PHASE, SKIPPED, SLOT_COUNT, SLOT_WIDTH, SLOTS, STAGE_COUNT, STAGE_WIDTH, STAGES,
-    STALLS, START, START_RING, STARTED, STEP, STEP_MASK, STEP_RING, STOP_AT_REPEAT, SUB, TAKEN, TOKEN_MASK,
-    TOKEN_RING, TRIGGER_COUNT, TRIGGERS, UNITS_SAVED, UNITS_SEEN, WAIT_FROM, WAIT_TO, WAITING, WINDOW, WINDOW_MASK,
-    WINDOW_RING, WITHIN,
+    ALONE,
+    ARBITER_COUNT,
+    ARBITER_WIDTH,
+    ARBITERS,
+    CAPACITY,
+    CAUSE_COUNT,
+    COMPLETE,
+    DECISION,
+    DONE,
+    DONE_JOBS,
+    FIRST_WATCHED,
+    FOLLOWER,
+    FREE,
+    HELD,
+    HISTORY,
+    IMAGE,
+    IMAGE_DONE,
+    IMAGE_PARTS,
+    IMAGE_WATCHED,
+    IMAGES,
+    IMAGES_COMPLETE,
+    IS_LATE,
+    IS_LOAD,
+    IS_OUTPUT,
+    LAST_WATCHED,
+    LAYER,
+    LAYER_COUNT,
+    LAYER_WIDTH,
+    LAYERS,
+    LEAVE,
+    LEFT,
+    MARK_COUNT,
+    MARK_TIMES,
+    MARKS,
+    NEVER,
+    NEXT_MARK,
+    PENDING,
+    PHASE,
+    RECORD,
+    RELEASED,
+    RELEASER_COUNT,
+    RELEASERS,
+    REPEAT_FS,
+    REPEAT_UNITS,
+    REQUEST,
+    SAVED_AT_FS,
+    SEARCH,
+    SEARCH_PHASE,
+    SKIPPED,
+    SLOT_COUNT,
+    SLOT_WIDTH,
+    SLOTS,
+    STAGE_COUNT,
+    STAGE_WIDTH,
+    STAGES,
+    STALLS,
+    START,
+    START_RING,
+    STARTED,
+    STEP,
+    STEP_MASK,
+    STEP_RING,
+    STOP_AT_REPEAT,
+    SUB,
+    TAKEN,
+    TOKEN_MASK,
+    TOKEN_RING,
+    TRIGGER_COUNT,
+    TRIGGERS,
+    UNITS_SAVED,
+    UNITS_SEEN,
+    WAIT_FROM,
+    WAIT_TO,
+    WAITING,
+    WINDOW,
+    WINDOW_MASK,
+    WINDOW_RING,
+    WITHIN,
 )  # fmt: skip
 
 
@@ -39,7 +109,7 @@ def look_for_repeat(m: Any, saved: Any) -> Any:
         # Another round of the layer: look anew.
         m[SEARCH_PHASE], m[UNITS_SAVED] = phase, 0
     period = units - m[UNITS_SAVED]
-    if m[UNITS_SAVED] > 0 and 0 < period and (m[ALONE] == 0 or period < HISTORY):
+    if m[UNITS_SAVED] > 0 and period > 0 and (m[ALONE] == 0 or period < HISTORY):
         shift = last_time(m) - m[SAVED_AT_FS]
         if shift > 0 and is_repeat(m, saved, period, shift):
             m[REPEAT_UNITS], m[REPEAT_FS] = period, shift
@@ -133,7 +203,24 @@ def same_stage(m: Any, saved: Any, b: Any, period: Any, shift: Any) -> Any:
         return False
     if m[b + IS_LOAD] > 0 and not same_ring(m, saved, m[b + START_RING], m[b + WINDOW_MASK], count, old, shift):
         return False
-    return same_ring(m, saved, m[b + STEP_RING], m[b + STEP_MASK], m[b + DONE_JOBS], saved[b + DONE_JOBS], shift)
+    return same_steps(m, saved, b, shift)
+
+
+@kernel
+def same_steps(m: Any, saved: Any, b: Any, shift: Any) -> Any:
+    """Whether as many finished steps wait for the stage that follows, and were done as much later."""
+    if m[b + FOLLOWER] < 0:
+        return True
+    f = m[STAGES] + m[b + FOLLOWER] * STAGE_WIDTH
+    waiting = m[b + DONE_JOBS] - m[f + DONE_JOBS]
+    if waiting != saved[b + DONE_JOBS] - saved[f + DONE_JOBS]:
+        return False
+    ring, mask = m[b + STEP_RING], m[b + STEP_MASK]
+    for back in range(1, waiting + 1):
+        now, then = ring + ((m[b + DONE_JOBS] - back) & mask), ring + ((saved[b + DONE_JOBS] - back) & mask)
+        if m[now] - saved[then] != shift:
+            return False
+    return True
 
 
 @kernel
@@ -236,9 +323,7 @@ def move_images(m: Any, units: Any, later: Any, period: Any, shift: Any) -> None
 
 
 @kernel
-def move_stage(
-    m: Any, saved: Any, b: Any, times: Any, units: Any, later: Any, period: Any, shift: Any
-) -> None:
+def move_stage(m: Any, saved: Any, b: Any, times: Any, units: Any, later: Any, period: Any, shift: Any) -> None:
     """A stage as it is after the skipped periods."""
     windows = times * (m[b + WINDOW] - saved[b + WINDOW])
     if m[ALONE] == 1 and m[b + IS_OUTPUT] == 1:

@@ -64,8 +64,11 @@ def _difference(plan: NetworkPlan, one: Played, other: Played) -> str:
     for field in fields(Played):
         a, b = getattr(one, field.name), getattr(other, field.name)
         if field.compare and a != b:
-            layers = [plan.layers[i].name for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y][:3] \
-                if len(a) == len(plan.layers) else []
+            layers = (
+                [plan.layers[i].name for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y][:3]
+                if len(a) == len(plan.layers)
+                else []
+            )
             where = f" of {', '.join(layers)}" if layers else ""
             return f"{field.name}{where}"
     return ""

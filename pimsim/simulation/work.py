@@ -156,9 +156,7 @@ def layer_work(
     size = max(1, len(tiles) if arrays is None else min(arrays, len(tiles)))
     chunks = [tiles[i : i + size] for i in range(0, len(tiles), size)]
     inputs = _Inputs(layer.precision.activation_bits)
-    replicas = tuple(
-        _rounds(chunks, chip, first_array + copy * size, placement, inputs) for copy in range(replication)
-    )
+    replicas = tuple(_rounds(chunks, chip, first_array + copy * size, placement, inputs) for copy in range(replication))
     steps = input_steps(
         layer.precision.activation_bits, chip.macro.row_driver.bits, signed=layer.precision.activation_signed
     )
