@@ -50,7 +50,7 @@ def play_all(m: Any, saved: Any) -> None:
 
     Args:
         m: the plan, int64; afterwards its final state.
-        saved: as long as ``m``: room for the state that later ones are compared with.
+        saved: (3, len(m)), room for the states that later ones are compared with, by level.
     """
     for s in range(m[STAGE_COUNT]):
         push(m, s)

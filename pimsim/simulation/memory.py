@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Later than every time.
 NEVER = 2**62
-#: Windows whose completion times an output stage remembers: the longest period that a layer alone is searched for.
+#: Windows whose completion times an output stage remembers, so that marked ones among those jumped over have theirs.
 HISTORY = 64
 
 
@@ -31,14 +31,22 @@ def _fields(count: int, first: int = 0) -> range:
     return range(first, first + count)
 
 
-# The header: places of tables, how many rows they have, and the state of the whole run.
+# The header: places of tables, how many rows they have, and the state of the whole run. What stands before FIXED_END
+# never changes.
 (
-    STAGES, STAGE_COUNT, SLOTS, SLOT_COUNT, ARBITERS, ARBITER_COUNT, LAYERS, LAYER_COUNT, STALLS, HEAP, SAVED_AT_FS,
-    STACK, STACK_SIZE, IMAGES, IMAGE_DONE, IMAGE_PARTS, IMAGES_COMPLETE, OUTPUT_COUNT, ALONE, SEARCH, UNITS_SEEN,
-    UNITS_SAVED, SEARCH_PHASE, STOP_AT_REPEAT, REPEAT_UNITS, REPEAT_FS, SKIPPED, FIRST_WATCHED, LAST_WATCHED,
-    IMAGE_WATCHED, TRIGGERS, TRIGGER_COUNT,
-) = _fields(32)  # fmt: skip
-HEADER_WIDTH = 32
+    STAGES, STAGE_COUNT, SLOTS, SLOT_COUNT, ARBITERS, ARBITER_COUNT, LAYERS, LAYER_COUNT, STALLS, HEAP, FIXED_END,
+    STACK, STACK_SIZE, IMAGES, IMAGE_DONE, IMAGE_PARTS, IMAGES_COMPLETE, OUTPUT_COUNT, LEVELS, SEARCH, TRIGGER, BY_ROWS,
+    STOP_AT_REPEAT, REPEAT_UNITS, REPEAT_FS, SKIPPED, FIRST_WATCHED, LAST_WATCHED, IMAGE_WATCHED,
+) = _fields(29)  # fmt: skip
+HEADER_WIDTH = 29
+
+# Levels at which a repetition is searched: finished units that were looked at last and that are saved, when, and the
+# distance at which the next state is saved.
+WINDOW_LEVEL, ROW_LEVEL, IMAGE_LEVEL = _fields(3)
+UNITS_SEEN, UNITS_SAVED, SAVED_AT_FS, DISTANCE = _fields(4)
+LEVEL_WIDTH = 4
+#: The longest period that is searched for, in windows or rows.
+LONGEST = 64
 
 # A stage: what it is ...
 (
@@ -72,9 +80,10 @@ _GIVE_AT = {
 HELD, FREE, DECISION, PENDING, USERS, USER_COUNT, HEAP_PLACE = _fields(7)
 ARBITER_WIDTH = 7
 
-# A layer: windows of one image, and the marked windows of the first image with their times.
-WINDOWS, MARKS, MARK_TIMES, MARK_COUNT = _fields(4)
-LAYER_WIDTH = 4
+# A layer: windows of one image and of a row of them, one of its output stages, and the marked windows of the first image
+# with their times.
+WINDOWS, ROW, OUTPUT, MARKS, MARK_TIMES, MARK_COUNT = _fields(6)
+LAYER_WIDTH = 6
 
 # The jobs of a stage in a phase: steps of a window, place of occupancies and latencies, 1 where they vary by step, and
 # 1 where whole windows of its chain are evaluated at once.
@@ -153,6 +162,7 @@ class Packer:
         for slots in plan.slots:
             self.slots_of[slots.acquire].append(slots)
         self.header = dict.fromkeys(range(HEADER_WIDTH), 0)
+        self._add_needs()
         self.tokens = [self._token_ring(slots) for slots in plan.slots]
         self._add_buffers()
         self._add_layers(marks)
@@ -163,10 +173,13 @@ class Packer:
         for place, value in self.header.items():
             self.memory[place] = value
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether a single image of a single layer is played: its windows are all alike, as images always are."""
-        return len(self.plan.layers) == 1 and self.plan.images == 1
+    def _add_needs(self) -> None:
+        """What the layers need of one another comes first, for it never changes and can be large."""
+        self.places = [
+            (self._memory.add(read.dependency.needs), self._memory.add(read.dependency.freed))
+            for read in self.plan.reads
+        ]
+        self.header[FIXED_END] = self._memory.size
 
     # Buffers: those inside the layers, then one for each dependency between layers.
 
@@ -197,7 +210,8 @@ class Packer:
             ahead = self.plan.layers[one.producer].windows - int(one.needs[-1]) - 1
             size = ring(one.capacity + ahead + 2)
             rows.append(self._buffer(one.capacity, read.departure, size, len(read.readers), OUTPUT_STALL))
-        self.header[SLOTS], self.header[SLOT_COUNT] = self._memory.add(sum(rows, [])), len(rows)
+        self.header[SLOTS] = self._memory.add([value for row in rows for value in row])
+        self.header[SLOT_COUNT] = len(rows)
 
     def _buffer(self, capacity: int, acquirer: int, size: int, releasers: int, cause: int) -> list[int]:
         # Behind the times of the tokens stand, where an array may wait for them, two more of each: `IS_LATE`.
@@ -210,9 +224,10 @@ class Packer:
 
     def _add_layers(self, marks: Sequence[Sequence[int]]) -> None:
         rows: list[int] = []
-        for layer, wanted in zip(self.plan.layers, marks, strict=True):
+        for layer, outputs, wanted in zip(self.plan.layers, self.plan.outputs, marks, strict=True):
             windows = self._memory.add(wanted)
-            rows += [layer.windows, windows, self._memory.room(len(wanted)), len(wanted)]
+            times = self._memory.room(len(wanted))
+            rows += [layer.windows, layer.row, outputs[-1], windows, times, len(wanted)]
         self.header[LAYERS], self.header[LAYER_COUNT] = self._memory.add(rows), len(self.plan.layers)
         self.header[STALLS] = self._memory.room(len(self.plan.layers) * CAUSE_COUNT)
 
@@ -236,13 +251,12 @@ class Packer:
         chains = self._chains()
         needs, wakes = self._inputs()
         outputs = {stage for layer in plan.outputs for stage in layer}
-        history = HISTORY if self.is_alone else 0
         by_step = [self._step_source(index) for index in range(len(plan.stages))]
         follower = {source: index for index, source in enumerate(by_step) if source >= 0}
         phase_places = [self._memory.add([phase.windows for phase in layer.phases]) for layer in plan.layers]
         for index, stage in enumerate(plan.stages):
             layer = plan.layers[stage.layer]
-            windows = ring(max(self._window_ring(index), history if index in outputs else 0))
+            windows = ring(max(self._window_ring(index), HISTORY if index in outputs else 0))
             steps = ring(self._step_ring(index, follower[index])) if index in follower else 1
             rows += [
                 stage.layer, self.arbiter_of.get(stage.resource, -1), by_step[index], follower.get(index, -1),
@@ -347,7 +361,7 @@ class Packer:
                 if moment is not None:
                     lists[stage][moment] += [number, releaser, 0, 0]
         for number, read in enumerate(self.plan.reads, len(self.plan.slots)):
-            freed = self._memory.add(read.dependency.freed)
+            freed = self.places[number - len(self.plan.slots)][1]
             per_image = self.plan.layers[read.dependency.producer].windows
             for releaser, stage in enumerate(read.readers):
                 lists[stage][GIVE_LEAVE_WINDOW] += [number, releaser, freed, per_image]
@@ -372,12 +386,11 @@ class Packer:
                 if not (stage.stepped and stages[source].stepped):
                     needs[index] += [source, 0, 0]
                 wakes[source].append(index)
-        for read in self.plan.reads:
-            self._add_read(read, needs, wakes)
+        for read, (place, _) in zip(self.plan.reads, self.places, strict=True):
+            self._add_read(read, place, needs, wakes)
         return [self._lists([one]) for one in needs], [self._lists([sorted(set(one))]) for one in wakes]
 
-    def _add_read(self, read: Read, needs: list[list[int]], wakes: list[list[int]]) -> None:
-        place = self._memory.add(read.dependency.needs)
+    def _add_read(self, read: Read, place: int, needs: list[list[int]], wakes: list[list[int]]) -> None:
         per_image = self.plan.layers[read.dependency.producer].windows
         for reader in read.readers:
             for source in read.sources:
@@ -431,10 +444,8 @@ class Packer:
         header[STACK] = self._memory.room(len(plan.stages))
         header[IMAGES], header[IMAGE_DONE] = plan.images, self._memory.room(plan.images)
         header[IMAGE_PARTS] = self._memory.room(plan.images)
-        triggers = [stage for layer in plan.outputs for stage in layer]
-        header[TRIGGERS], header[TRIGGER_COUNT] = self._memory.add(triggers), len(triggers)
-        header[OUTPUT_COUNT] = len(triggers)
-        header[ALONE] = int(self.is_alone)
+        header[OUTPUT_COUNT], header[TRIGGER] = sum(map(len, plan.outputs)), plan.outputs[0][-1]
+        header[LEVELS], header[BY_ROWS] = self._memory.add([-1, -1, 0, 1] * 3), -1
         header[SEARCH], header[STOP_AT_REPEAT] = int(search), int(stop_at_repeat)
         if watch is not None:
             header[FIRST_WATCHED], header[IMAGE_WATCHED] = watch.first, -1 if watch.image is None else watch.image
