@@ -31,20 +31,20 @@ def _fields(count: int, first: int = 0) -> range:
     return range(first, first + count)
 
 
-# The header: places of tables, how many rows they have, and the state of the whole run. What stands before FIXED_END
-# never changes.
+# The header: places of tables, how many rows they have, and the state of the whole run. What stands before FIXED_END is
+# no part of the state; long rings follow, up to LONG_END, then short ones and the tables.
 (
     STAGES, STAGE_COUNT, SLOTS, SLOT_COUNT, ARBITERS, ARBITER_COUNT, LAYERS, LAYER_COUNT, STALLS, HEAP, FIXED_END,
     STACK, STACK_SIZE, IMAGES, IMAGE_DONE, IMAGE_PARTS, IMAGES_COMPLETE, OUTPUT_COUNT, LEVELS, SEARCH, TRIGGER, BY_ROWS,
-    STOP_AT_REPEAT, REPEAT_UNITS, REPEAT_FS, SKIPPED, FIRST_WATCHED, LAST_WATCHED, IMAGE_WATCHED,
-) = _fields(29)  # fmt: skip
-HEADER_WIDTH = 29
+    STOP_AT_REPEAT, REPEAT_UNITS, REPEAT_FS, SKIPPED, FIRST_WATCHED, LAST_WATCHED, IMAGE_WATCHED, LONG_END,
+) = _fields(30)  # fmt: skip
+HEADER_WIDTH = 30
 
-# Levels at which a repetition is searched: finished units that were looked at last and that are saved, when, and the
-# distance at which the next state is saved.
+# Levels at which a repetition is searched: finished units that were looked at last and that are saved, when, the
+# distance at which the next state is saved, how often it was, and the units before which it is no use to look.
 WINDOW_LEVEL, ROW_LEVEL, IMAGE_LEVEL = _fields(3)
-UNITS_SEEN, UNITS_SAVED, SAVED_AT_FS, DISTANCE = _fields(4)
-LEVEL_WIDTH = 4
+UNITS_SEEN, UNITS_SAVED, SAVED_AT_FS, DISTANCE, SAVES, NOT_BEFORE = _fields(6)
+LEVEL_WIDTH = 6
 #: The longest period that is searched for, in windows or rows.
 LONGEST = 64
 
@@ -162,8 +162,9 @@ class Packer:
         for slots in plan.slots:
             self.slots_of[slots.acquire].append(slots)
         self.header = dict.fromkeys(range(HEADER_WIDTH), 0)
-        self._add_needs()
         self.tokens = [self._token_ring(slots) for slots in plan.slots]
+        self._add_fixed()
+        self._add_long_rings()
         self._add_buffers()
         self._add_layers(marks)
         self._add_arbiters()
@@ -173,13 +174,39 @@ class Packer:
         for place, value in self.header.items():
             self.memory[place] = value
 
-    def _add_needs(self) -> None:
-        """What the layers need of one another comes first, for it never changes and can be large."""
+    def _add_fixed(self) -> None:
+        """What never changes, and what chains remember: no part of the state."""
         self.places = [
             (self._memory.add(read.dependency.needs), self._memory.add(read.dependency.freed))
             for read in self.plan.reads
         ]
+        self.phases = [self._memory.add([phase.windows for phase in layer.phases]) for layer in self.plan.layers]
+        self.takes, self.gives = self._takes(), self._gives()
+        self.needs, self.wakes = self._inputs()
+        self.chains = self._chains()
+        self.jobs = [self._jobs(index) for index in range(len(self.plan.stages))]
         self.header[FIXED_END] = self._memory.size
+
+    def _add_long_rings(self) -> None:
+        """Rings that are too long to be saved often; they keep some more, so that a state can be compared with itself."""
+        outputs = {stage for layer in self.plan.outputs for stage in layer}
+        least = [max(self._window_ring(i), HISTORY if i in outputs else 0) for i in range(len(self.plan.stages))]
+        self.window_rings = [self._long(size) for size in least]
+        self.read_rings = [self._long(self._read_ring(read)) for read in self.plan.reads]
+        self.header[LONG_END] = self._memory.size
+
+    def _long(self, least: int) -> tuple[int, int]:
+        """Place and size of a ring; place 0 for a short one, which gets its room later."""
+        size = ring(least)
+        if size <= HISTORY:
+            return 0, size
+        size = ring(least + LONGEST)
+        return self._memory.room(size), size
+
+    def _read_ring(self, read: Read) -> int:
+        """Tokens of a buffer between layers; the consumer may give back what it never needs before it is there."""
+        one = read.dependency
+        return one.capacity + self.plan.layers[one.producer].windows - int(one.needs[-1]) + 1
 
     # Buffers: those inside the layers, then one for each dependency between layers.
 
@@ -204,21 +231,21 @@ class Packer:
     def _add_buffers(self) -> None:
         rows = []
         for slots, size in zip(self.plan.slots, self.tokens, strict=True):
-            rows.append(self._buffer(slots.capacity, slots.acquire, size, len(slots.release), CAUSES[slots.cause]))
-        for read in self.plan.reads:
-            one = read.dependency
-            ahead = self.plan.layers[one.producer].windows - int(one.needs[-1]) - 1
-            size = ring(one.capacity + ahead + 2)
-            rows.append(self._buffer(one.capacity, read.departure, size, len(read.readers), OUTPUT_STALL))
+            cause = CAUSES[slots.cause]
+            # Behind the times of the tokens stand, where an array may wait for them, two more of each: `IS_LATE`.
+            place = self._memory.room(size * (3 if cause == ADC_STALL else 1))
+            rows.append(self._buffer(slots.capacity, slots.acquire, (place, size), len(slots.release), cause))
+        for read, (place, size) in zip(self.plan.reads, self.read_rings, strict=True):
+            room = place or self._memory.room(size)
+            readers = len(read.readers)
+            rows.append(self._buffer(read.dependency.capacity, read.departure, (room, size), readers, OUTPUT_STALL))
         self.header[SLOTS] = self._memory.add([value for row in rows for value in row])
         self.header[SLOT_COUNT] = len(rows)
 
-    def _buffer(self, capacity: int, acquirer: int, size: int, releasers: int, cause: int) -> list[int]:
-        # Behind the times of the tokens stand, where an array may wait for them, two more of each: `IS_LATE`.
-        late = int(cause == ADC_STALL)
-        place = self._memory.room(size * (1 + 2 * late))
+    def _buffer(self, capacity: int, acquirer: int, tokens: tuple[int, int], releasers: int, cause: int) -> list[int]:
+        place, size = tokens
         counts = self._memory.room(releasers)
-        return [capacity, acquirer, place, size - 1, counts, releasers, cause, late, 0, 0, 0]
+        return [capacity, acquirer, place, size - 1, counts, releasers, cause, int(cause == ADC_STALL), 0, 0, 0]
 
     # Layers and arbiters.
 
@@ -247,24 +274,21 @@ class Packer:
 
     def _add_stages(self) -> None:
         plan, rows = self.plan, []
-        takes, gives = self._takes(), self._gives()
-        chains = self._chains()
-        needs, wakes = self._inputs()
         outputs = {stage for layer in plan.outputs for stage in layer}
         by_step = [self._step_source(index) for index in range(len(plan.stages))]
         follower = {source: index for index, source in enumerate(by_step) if source >= 0}
-        phase_places = [self._memory.add([phase.windows for phase in layer.phases]) for layer in plan.layers]
         for index, stage in enumerate(plan.stages):
             layer = plan.layers[stage.layer]
-            windows = ring(max(self._window_ring(index), HISTORY if index in outputs else 0))
+            place, windows = self.window_rings[index]
             steps = ring(self._step_ring(index, follower[index])) if index in follower else 1
             rows += [
                 stage.layer, self.arbiter_of.get(stage.resource, -1), by_step[index], follower.get(index, -1),
-                int(stage.name == "array"), _LOAD_CAUSES.get(stage.name, 0), stage.units, self._jobs(index),
-                phase_places[stage.layer], len(layer.phases), layer.windows * plan.images, int(index in outputs),
-                self._memory.room(windows), windows - 1, self._memory.room(windows) if stage.name in LOADS else 0,
-                self._memory.room(steps), steps - 1, self._record(index), needs[index], wakes[index], takes[index],
-                gives[index], chains.get(index, 0),
+                int(stage.name == "array"), _LOAD_CAUSES.get(stage.name, 0), stage.units, self.jobs[index],
+                self.phases[stage.layer], len(layer.phases), layer.windows * plan.images, int(index in outputs),
+                place or self._memory.room(windows), windows - 1,
+                self._memory.room(windows) if stage.name in LOADS else 0, self._memory.room(steps), steps - 1,
+                self._record(index), self.needs[index], self.wakes[index], self.takes[index], self.gives[index],
+                self.chains.get(index, 0),
             ]  # fmt: skip
             rows += [0, 0, layer.phases[0].windows, *[0] * 11, -1, -1, 0, 0, 0, 0]
         self.header[STAGES], self.header[STAGE_COUNT] = self._memory.add(rows), len(plan.stages)
@@ -445,7 +469,7 @@ class Packer:
         header[IMAGES], header[IMAGE_DONE] = plan.images, self._memory.room(plan.images)
         header[IMAGE_PARTS] = self._memory.room(plan.images)
         header[OUTPUT_COUNT], header[TRIGGER] = sum(map(len, plan.outputs)), plan.outputs[0][-1]
-        header[LEVELS], header[BY_ROWS] = self._memory.add([-1, -1, 0, 1] * 3), -1
+        header[LEVELS], header[BY_ROWS] = self._memory.add([-1, -1, 0, 1, 0, 0] * 3), -1
         header[SEARCH], header[STOP_AT_REPEAT] = int(search), int(stop_at_repeat)
         if watch is not None:
             header[FIRST_WATCHED], header[IMAGE_WATCHED] = watch.first, -1 if watch.image is None else watch.image

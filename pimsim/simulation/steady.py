@@ -16,15 +16,101 @@ from typing import Any
 
 from pimsim.compiling import kernel
 from pimsim.simulation.memory import (
-    ACQUIRER, ARBITER_COUNT, ARBITER_WIDTH, ARBITERS, BLOCK, BY_ROWS, BY_STEP, CAPACITY, CAUSE_COUNT, COMPLETE,
-    DECISION, DISTANCE, DONE, DONE_JOBS, FIRST_WATCHED, FIXED_END, FREE, GIVE_LEAVE_WINDOW, GIVES, HEADER_WIDTH, HELD,
-    IMAGE, IMAGE_DONE, IMAGE_LEVEL, IMAGE_PARTS, IMAGE_WATCHED, IMAGES, IMAGES_COMPLETE, IS_LATE, IS_LOAD, IS_OUTPUT,
-    LAST_WATCHED, LAYER, LAYER_COUNT, LAYER_WIDTH, LAYERS, LEAVE, LEFT, LEVEL_WIDTH, LEVELS, LONGEST, MARK_COUNT,
-    MARK_TIMES, MARKS, NEEDS, NEVER, NEXT_MARK, OUTPUT, PENDING, PHASE, READY, RECORD, RELEASED, RELEASER_COUNT,
-    RELEASERS, REPEAT_FS, REPEAT_UNITS, REQUEST, ROW, ROW_LEVEL, SAVED_AT_FS, SEARCH, SKIPPED, SLOT_COUNT, SLOT_WIDTH,
-    SLOTS, STAGE_COUNT, STAGE_WIDTH, STAGES, STALLS, START, START_RING, STARTED, STEP, STEP_MASK, STEP_RING,
-    STOP_AT_REPEAT, SUB, TAKEN, TOKEN_MASK, TOKEN_RING, TOTAL, TRIGGER, UNITS_SAVED, UNITS_SEEN, WAIT_FROM, WAIT_TO,
-    WAITING, WINDOW, WINDOW_LEVEL, WINDOW_MASK, WINDOW_RING, WINDOWS, WITHIN,
+    ACQUIRER,
+    ARBITER_COUNT,
+    ARBITER_WIDTH,
+    ARBITERS,
+    BLOCK,
+    BY_ROWS,
+    BY_STEP,
+    CAPACITY,
+    CAUSE_COUNT,
+    COMPLETE,
+    DECISION,
+    DISTANCE,
+    DONE,
+    DONE_JOBS,
+    FIRST_WATCHED,
+    FIXED_END,
+    FREE,
+    GIVE_LEAVE_WINDOW,
+    GIVES,
+    HEADER_WIDTH,
+    HELD,
+    IMAGE,
+    IMAGE_DONE,
+    IMAGE_LEVEL,
+    IMAGE_PARTS,
+    IMAGE_WATCHED,
+    IMAGES,
+    IMAGES_COMPLETE,
+    IS_LATE,
+    IS_LOAD,
+    IS_OUTPUT,
+    LAST_WATCHED,
+    LAYER,
+    LAYER_COUNT,
+    LAYER_WIDTH,
+    LAYERS,
+    LEAVE,
+    LEFT,
+    LEVEL_WIDTH,
+    LEVELS,
+    LONG_END,
+    LONGEST,
+    MARK_COUNT,
+    MARK_TIMES,
+    MARKS,
+    NEEDS,
+    NEVER,
+    NEXT_MARK,
+    NOT_BEFORE,
+    OUTPUT,
+    PENDING,
+    PHASE,
+    RECORD,
+    RELEASED,
+    RELEASER_COUNT,
+    RELEASERS,
+    REPEAT_FS,
+    REPEAT_UNITS,
+    REQUEST,
+    ROW,
+    ROW_LEVEL,
+    SAVED_AT_FS,
+    SAVES,
+    SEARCH,
+    SKIPPED,
+    SLOT_COUNT,
+    SLOT_WIDTH,
+    SLOTS,
+    STAGE_COUNT,
+    STAGE_WIDTH,
+    STAGES,
+    STALLS,
+    START,
+    START_RING,
+    STARTED,
+    STEP,
+    STEP_MASK,
+    STEP_RING,
+    STOP_AT_REPEAT,
+    SUB,
+    TAKEN,
+    TOKEN_MASK,
+    TOKEN_RING,
+    TOTAL,
+    TRIGGER,
+    UNITS_SAVED,
+    UNITS_SEEN,
+    WAIT_FROM,
+    WAIT_TO,
+    WAITING,
+    WINDOW,
+    WINDOW_LEVEL,
+    WINDOW_MASK,
+    WINDOW_RING,
+    WITHIN,
 )  # fmt: skip
 
 
@@ -33,8 +119,9 @@ def look_for_repeat(m: Any, saved: Any) -> Any:
     """Compare the state with earlier ones when a window, a row or an image is finished; whether to stop the run."""
     if m[SEARCH] == 0:
         return False
-    if m[IMAGES] > 1 and search(m, saved[IMAGE_LEVEL], IMAGE_LEVEL, m[IMAGES_COMPLETE]):
-        return m[STOP_AT_REPEAT] == 1
+    if m[IMAGES] > 1 and m[IMAGES_COMPLETE] > 0:
+        if search(m, saved[IMAGE_LEVEL], IMAGE_LEVEL, m[IMAGES_COMPLETE]) and m[STOP_AT_REPEAT] == 1:
+            return True
     b = trigger(m)
     if b < 0:
         return False
@@ -67,38 +154,56 @@ def trigger(m: Any) -> Any:
 def forget(m: Any, level: Any) -> None:
     """Begin the search of a level anew."""
     v = m[LEVELS] + level * LEVEL_WIDTH
-    m[v + UNITS_SAVED], m[v + DISTANCE] = -1, 1
+    m[v + UNITS_SAVED], m[v + DISTANCE], m[v + SAVES], m[v + NOT_BEFORE] = -1, 1, 0, 0
 
 
 @kernel
 def search(m: Any, old: Any, level: Any, units: Any) -> Any:
-    """Compare with the saved state of a level if another unit is finished; save at growing distances (Brent)."""
+    """Compare with the saved state of a level if another unit is finished; whether it repeats."""
     v = m[LEVELS] + level * LEVEL_WIDTH
-    if units == m[v + UNITS_SEEN]:
+    if units == m[v + UNITS_SEEN] or units < m[v + NOT_BEFORE]:
         return False
     m[v + UNITS_SEEN] = units
-    now = clock(m, level)
-    shift, period = now - m[v + SAVED_AT_FS], units - m[v + UNITS_SAVED]
-    if m[v + UNITS_SAVED] >= 0 and 0 < period and shift > 0 and is_repeat(m, old, level, shift):
-        if level == IMAGE_LEVEL:
-            m[REPEAT_UNITS], m[REPEAT_FS] = period, shift
-            if m[STOP_AT_REPEAT] == 1:
-                return True
-        times = periods_left(m, old, level)
-        if times > 0:
-            jump(m, old, level, times, shift, period)
-            forget(m, WINDOW_LEVEL)
-            if level != WINDOW_LEVEL:
-                forget(m, level)
+    shift, period = clock(m, level) - m[v + SAVED_AT_FS], units - m[v + UNITS_SAVED]
+    if m[v + UNITS_SAVED] >= 0 and period > 0 and shift > 0 and is_repeat(m, old, level, shift):
+        repeats(m, old, level, units, period, shift)
         return True
     if m[v + UNITS_SAVED] < 0 or period >= m[v + DISTANCE]:
-        m[v + DISTANCE] = 1 if period >= LONGEST or m[v + UNITS_SAVED] < 0 else 2 * period
-        m[v + UNITS_SAVED], m[v + SAVED_AT_FS] = units, now
-        for i in range(HEADER_WIDTH):
-            old[i] = m[i]
-        for i in range(m[FIXED_END], len(m)):
-            old[i] = m[i]
+        save(m, old, level, units)
     return False
+
+
+@kernel
+def repeats(m: Any, old: Any, level: Any, units: Any, period: Any, shift: Any) -> None:
+    """Jump as far as the repetition goes."""
+    if level == IMAGE_LEVEL:
+        m[REPEAT_UNITS], m[REPEAT_FS] = period, shift
+        if m[STOP_AT_REPEAT] == 1:
+            return
+    times = periods_left(m, old, level)
+    if times > 0:
+        jump(m, old, level, times, shift, period)
+        forget(m, WINDOW_LEVEL)
+    forget(m, level)
+    if times <= 0:
+        # What repeats is about to end: wait until it has.
+        m[m[LEVELS] + level * LEVEL_WIDTH + NOT_BEFORE] = units + period
+
+
+@kernel
+def save(m: Any, old: Any, level: Any, units: Any) -> None:
+    """Keep the state of a level, at distances of 1, 2, 4 ... units (Brent), images at each of them several times."""
+    v = m[LEVELS] + level * LEVEL_WIDTH
+    m[v + SAVES] += 1
+    if m[v + UNITS_SAVED] < 0 or m[v + DISTANCE] >= LONGEST:
+        m[v + DISTANCE] = 1
+    elif level != IMAGE_LEVEL or m[v + SAVES] % 8 == 0:
+        m[v + DISTANCE] *= 2
+    m[v + UNITS_SAVED], m[v + SAVED_AT_FS] = units, clock(m, level)
+    for i in range(HEADER_WIDTH):
+        old[i] = m[i]
+    for i in range(m[LONG_END] if level == WINDOW_LEVEL else m[FIXED_END], len(m)):
+        old[i] = m[i]
 
 
 @kernel
@@ -124,7 +229,7 @@ def is_repeat(m: Any, old: Any, level: Any, shift: Any) -> Any:
     for s in range(m[STAGE_COUNT]):
         b = m[STAGES] + s * STAGE_WIDTH
         if m[b + WINDOW] > old[b + WINDOW] and not (
-            same_inputs(m, old, b, shift) and same_steps(m, old, b, shift) and same_loads(m, old, b, shift)
+            same_inputs(m, old, b, level, shift) and same_steps(m, old, b, shift) and same_loads(m, old, b, shift)
         ):
             return False
     for q in range(m[SLOT_COUNT]):
@@ -191,7 +296,15 @@ def needed(m: Any, state: Any, b: Any, place: Any) -> Any:
 
 
 @kernel
-def same_inputs(m: Any, old: Any, b: Any, shift: Any) -> Any:
+def past(m: Any, old: Any, level: Any, ring: Any, mask: Any, entry: Any, count: Any) -> Any:
+    """An entry of a ring as it was; long rings are not saved along a row, and may have lost it: NEVER."""
+    if level == WINDOW_LEVEL and ring < m[LONG_END]:
+        return NEVER if count - entry > mask + 1 else m[ring + (entry & mask)]
+    return old[ring + (entry & mask)]
+
+
+@kernel
+def same_inputs(m: Any, old: Any, b: Any, level: Any, shift: Any) -> Any:
     """Whether the windows that a moving stage has still to read were finished as much later, or long ago."""
     head = m[b + NEEDS]
     for place in range(m[head], m[head + 1], 3):
@@ -206,7 +319,8 @@ def same_inputs(m: Any, old: Any, b: Any, shift: Any) -> Any:
         if needed(m, m, b, place) - first != moved or count - first > mask + 1:
             return False
         for window in range(max(first, 0), count):
-            if m[ring + ((window + moved) & mask)] - old[ring + (window & mask)] != shift:
+            before = past(m, old, level, ring, mask, window, m[c + WINDOW])
+            if m[ring + ((window + moved) & mask)] - before != shift:
                 return False
     return True
 
@@ -257,24 +371,26 @@ def same_buffer(m: Any, old: Any, c: Any, level: Any, shift: Any) -> Any:
         return False
     b = m[STAGES] + m[c + ACQUIRER] * STAGE_WIDTH
     if taken == released:
-        return taken == 0 or same_tokens(m, old, c, b, taken, shift)
+        return taken == 0 or same_tokens(m, old, c, b, level, shift)
     if level == IMAGE_LEVEL:
         return False
     return taken == 0 or (released == 0 and old_tokens(m, old, c, b))
 
 
 @kernel
-def same_tokens(m: Any, old: Any, c: Any, b: Any, moved: Any, shift: Any) -> Any:
+def same_tokens(m: Any, old: Any, c: Any, b: Any, level: Any, shift: Any) -> Any:
     """Whether the tokens that can be taken were freed as much later, or hold back nobody in either state."""
-    ring, mask = m[c + TOKEN_RING], m[c + TOKEN_MASK]
-    first = old[c + TAKEN] - old[c + CAPACITY]
-    for token in range(first, old[c + RELEASED]):
-        now, then = ring + ((token + moved) & mask), ring + (token & mask)
-        freed, before = m[now] if token + moved >= 0 else 0, old[then] if token >= 0 else 0
+    ring, mask, moved = m[c + TOKEN_RING], m[c + TOKEN_MASK], m[c + TAKEN] - old[c + TAKEN]
+    for token in range(old[c + TAKEN] - old[c + CAPACITY], old[c + RELEASED]):
+        now = ring + ((token + moved) & mask)
+        freed, before = m[now] if token + moved >= 0 else 0, 0
+        if token >= 0:
+            before = past(m, old, level, ring, mask, token, m[c + RELEASED])
         if freed <= m[b + LEAVE] and before <= old[b + LEAVE]:
             continue
         if freed - before != shift:
             return False
+        then = ring + (token & mask)
         if m[c + IS_LATE] == 1 and not same_late(m, old, now + mask + 1, then + mask + 1, mask + 1, shift):
             return False
     return True
@@ -489,7 +605,12 @@ def move_ring(m: Any, old: Any, ring: Any, mask: Any, count: Any, moved: Any, ti
 @kernel
 def move_buffer(m: Any, old: Any, c: Any, times: Any, shift: Any) -> None:
     """A buffer as it is after the skipped periods."""
-    moved, ring, mask, count = m[c + RELEASED] - old[c + RELEASED], m[c + TOKEN_RING], m[c + TOKEN_MASK], m[c + RELEASED]
+    moved, ring, mask, count = (
+        m[c + RELEASED] - old[c + RELEASED],
+        m[c + TOKEN_RING],
+        m[c + TOKEN_MASK],
+        m[c + RELEASED],
+    )
     for part in range(3 if m[c + IS_LATE] == 1 else 1):
         move_ring(m, old, ring + part * (mask + 1), mask, count, moved, times, shift)
     m[c + TAKEN] += times * (m[c + TAKEN] - old[c + TAKEN])
