@@ -8,115 +8,24 @@ from __future__ import annotations
 from typing import Any
 
 from pimsim.compiling import kernel
+
+# fmt: off
+# isort: off
 from pimsim.simulation.memory import (
-    ACQUIRER,
-    ARBITER,
-    ARBITER_COUNT,
-    ARBITER_WIDTH,
-    ARBITERS,
-    BLOCK,
-    BY_STEP,
-    CAPACITY,
-    CAUSE,
-    CAUSE_COUNT,
-    COMPLETE,
-    DECISION,
-    DONE,
-    DONE_JOBS,
-    END_JOB,
-    END_WINDOW,
-    FIRST_START,
-    FIRST_WATCHED,
-    FOLLOWER,
-    FREE,
-    GIVE_DONE_JOB,
-    GIVE_DONE_WINDOW,
-    GIVE_LEAVE_JOB,
-    GIVE_LEAVE_WINDOW,
-    GIVE_START_JOB,
-    GIVE_START_WINDOW,
-    GIVES,
-    HEAP,
-    HEAP_PLACE,
-    HELD,
-    IMAGE,
-    IMAGE_DONE,
-    IMAGE_PARTS,
-    IMAGE_WATCHED,
-    IMAGES,
-    IMAGES_COMPLETE,
-    INPUT_STALL,
-    IS_ARRAY,
-    IS_LATE,
-    IS_LOAD,
-    IS_OUTPUT,
-    JOBS,
-    JOBS_WIDTH,
-    LAST_WATCHED,
-    LAYER,
-    LAYER_WIDTH,
-    LAYERS,
-    LEAVE,
-    LEFT,
-    MARK_COUNT,
-    MARK_TIMES,
-    MARKS,
-    NEEDS,
-    NEVER,
-    NEXT_MARK,
-    OUTPUT_COUNT,
-    OUTPUT_STALL,
-    PENDING,
-    PHASE,
-    PHASE_COUNT,
-    PHASES,
-    READY,
-    RECORD,
-    RECORDED,
-    RELEASED,
-    RELEASER_COUNT,
-    RELEASERS,
-    REQUEST,
-    SERVICES,
-    SLOT_WIDTH,
-    SLOTS,
-    STACK,
-    STACK_SIZE,
-    STACKED,
-    STAGE_COUNT,
-    STAGE_WIDTH,
-    STAGES,
-    STALLS,
-    START,
-    START_JOB,
-    START_RING,
-    START_WINDOW,
-    STARTED,
-    STEP,
-    STEP_MASK,
-    STEP_RING,
-    STEPS,
-    SUB,
-    TAKEN,
-    TAKES,
-    TOKEN_MASK,
-    TOKEN_RING,
-    TOTAL,
-    UNITS,
-    USER_COUNT,
-    USERS,
-    VARIES,
-    WAIT_FROM,
-    WAIT_TO,
-    WAITING,
-    WAKES,
-    WINDOW,
-    WINDOW_MASK,
-    WINDOW_RING,
-    WINDOW_START,
-    WINDOWS,
-    WITHIN,
-)  # fmt: skip
+    ACQUIRER, ARBITER, ARBITERS, ARBITER_COUNT, ARBITER_WIDTH, BLOCK, BY_STEP, CAPACITY, CAUSE, CAUSE_COUNT,
+    COMPLETE, DECISION, DONE, DONE_JOBS, END_JOB, END_WINDOW, FIRST_START, FIRST_WATCHED, FOLLOWER, FREE, GIVES,
+    GIVE_DONE_JOB, GIVE_DONE_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW, GIVE_START_JOB, GIVE_START_WINDOW, HEAP,
+    HEAP_PLACE, HELD, IMAGE, IMAGES, IMAGES_COMPLETE, IMAGE_DONE, IMAGE_PARTS, IMAGE_WATCHED, INPUT_STALL, IS_ARRAY,
+    IS_LATE, IS_LOAD, IS_OUTPUT, JOBS, JOBS_WIDTH, LAST_WATCHED, LAYER, LAYERS, LAYER_WIDTH, LEAVE, LEFT, MARKS,
+    MARK_COUNT, MARK_TIMES, MOMENTS, NEEDS, NEVER, NEXT_MARK, OUTPUT_COUNT, OUTPUT_STALL, PENDING, PHASE, PHASES,
+    PHASE_COUNT, QUEUE, READY, RECORD, RECORDED, RELEASED, RELEASERS, RELEASER_COUNT, REQUEST, SERVICES, SLOTS,
+    SLOT_WIDTH, STACK, STACKED, STACK_SIZE, STAGES, STAGE_COUNT, STAGE_WIDTH, STALLS, START, STARTED, START_JOB,
+    START_RING, START_WINDOW, STEP, STEPS, STEP_MASK, STEP_RING, SUB, TAKEN, TAKES, TOKEN_MASK, TOKEN_RING, TOTAL,
+    TURN, UNITS, VARIES, WAITING, WAIT_FROM, WAIT_TO, WAKES, WINDOW, WINDOWS, WINDOW_MASK, WINDOW_RING,
+    WINDOW_START, WITHIN,
+)
+# isort: on
+# fmt: on
 
 # Waking: a stage that cannot go on says what it waits for, and is put on the stack when that happens.
 
@@ -158,6 +67,8 @@ def token_time(m: Any, q: Any) -> Any:
 @kernel
 def missing(m: Any, b: Any, moment: Any) -> Any:
     """The first buffer that has no token for this moment of a stage; -1 for none."""
+    if (m[b + MOMENTS] >> moment) & 1 == 0:
+        return -1
     head = m[b + TAKES] + moment
     for place in range(m[head], m[head + 1]):
         if token_time(m, m[place]) == NEVER:
@@ -168,6 +79,8 @@ def missing(m: Any, b: Any, moment: Any) -> Any:
 @kernel
 def take(m: Any, b: Any, moment: Any, time: Any) -> Any:
     """Take a token from every buffer of this moment, one after another; gives when the last one was had."""
+    if (m[b + MOMENTS] >> moment) & 1 == 0:
+        return time
     head = m[b + TAKES] + moment
     for place in range(m[head], m[head + 1]):
         q = m[place]
@@ -186,6 +99,8 @@ def take(m: Any, b: Any, moment: Any, time: Any) -> Any:
 @kernel
 def give(m: Any, b: Any, moment: Any, time: Any) -> None:
     """Give back tokens at this moment of the present job."""
+    if (m[b + MOMENTS] >> (4 + moment)) & 1 == 0:
+        return
     head = m[b + GIVES] + moment
     for place in range(m[head], m[head + 1], 4):
         tokens = 1
@@ -315,7 +230,7 @@ def begin(m: Any, s: Any, b: Any) -> Any:
     time = take(m, b, START_JOB, time)
     if m[b + ARBITER] >= 0:
         m[b + SUB], m[b + REQUEST] = WAITING, time
-        request(m, m[b + ARBITER], time)
+        request(m, s, m[b + ARBITER], time)
     else:
         start(m, b, time)
     return True
@@ -466,9 +381,10 @@ def put(m: Any, a: Any, place: Any) -> None:
 
 
 @kernel
-def request(m: Any, a: Any, time: Any) -> None:
+def request(m: Any, s: Any, a: Any, time: Any) -> None:
     """A stage asks for a shared resource from that time on."""
     r = m[ARBITERS] + a * ARBITER_WIDTH
+    m[m[r + QUEUE] + m[r + PENDING]] = s
     m[r + PENDING] += 1
     if m[r + HELD] < 0:
         decision = max(m[r + FREE], time)
@@ -482,17 +398,21 @@ def set_free(m: Any, a: Any, time: Any) -> None:
     r = m[ARBITERS] + a * ARBITER_WIDTH
     m[r + HELD], m[r + FREE] = -1, time
     if m[r + PENDING] > 0:
-        set_decision(m, a, max(time, m[m[STAGES] + first_user(m, r) * STAGE_WIDTH + REQUEST]))
+        s = m[first_in_queue(m, r)]
+        set_decision(m, a, max(time, m[m[STAGES] + s * STAGE_WIDTH + REQUEST]))
 
 
 @kernel
-def first_user(m: Any, r: Any) -> Any:
-    """The stage whose request comes first; users stand in the order in which ties go."""
-    best, earliest = -1, NEVER
-    for place in range(m[r + USERS], m[r + USERS] + m[r + USER_COUNT]):
-        b = m[STAGES] + m[place] * STAGE_WIDTH
-        if m[b + SUB] == WAITING and m[b + REQUEST] < earliest:
-            best, earliest = m[place], m[b + REQUEST]
+def first_in_queue(m: Any, r: Any) -> Any:
+    """Place in the queue of the stage that asked first; ties go by turn."""
+    best = m[r + QUEUE]
+    b = m[STAGES] + m[best] * STAGE_WIDTH
+    for place in range(best + 1, best + m[r + PENDING]):
+        other = m[STAGES] + m[place] * STAGE_WIDTH
+        if m[other + REQUEST] < m[b + REQUEST] or (
+            m[other + REQUEST] == m[b + REQUEST] and m[other + TURN] < m[b + TURN]
+        ):
+            best, b = place, other
     return best
 
 
@@ -500,9 +420,11 @@ def first_user(m: Any, r: Any) -> Any:
 def decide(m: Any, a: Any) -> None:
     """Grant the resource at the arbiter's time."""
     r = m[ARBITERS] + a * ARBITER_WIDTH
-    time, s = m[r + DECISION], first_user(m, r)
+    time, place = m[r + DECISION], first_in_queue(m, r)
+    s = m[place]
     m[r + HELD] = s
     m[r + PENDING] -= 1
+    m[place] = m[m[r + QUEUE] + m[r + PENDING]]
     set_decision(m, a, NEVER)
     start(m, m[STAGES] + s * STAGE_WIDTH, time)
     push(m, s)

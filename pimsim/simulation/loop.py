@@ -12,21 +12,15 @@ from typing import Any
 from pimsim.compiling import kernel
 from pimsim.simulation.chains import run_chain
 from pimsim.simulation.kernels import advance, decide, push
+
+# fmt: off
+# isort: off
 from pimsim.simulation.memory import (
-    ARBITER_COUNT,
-    ARBITER_WIDTH,
-    ARBITERS,
-    CHAIN,
-    DECISION,
-    HEAP,
-    NEVER,
-    STACK,
-    STACK_SIZE,
-    STACKED,
-    STAGE_COUNT,
-    STAGE_WIDTH,
-    STAGES,
-)  # fmt: skip
+    ARBITERS, ARBITER_COUNT, ARBITER_WIDTH, CHAIN, DECISION, HEAP, NEVER, STACK, STACKED, STACK_SIZE, STAGES,
+    STAGE_COUNT, STAGE_WIDTH,
+)
+# isort: on
+# fmt: on
 from pimsim.simulation.steady import look_for_repeat
 
 

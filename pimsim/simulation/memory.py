@@ -51,14 +51,14 @@ LONGEST = 64
 # A stage: what it is ...
 (
     LAYER, ARBITER, BY_STEP, FOLLOWER, IS_ARRAY, IS_LOAD, UNITS, JOBS, PHASES, PHASE_COUNT, TOTAL, IS_OUTPUT,
-    WINDOW_RING, WINDOW_MASK, START_RING, STEP_RING, STEP_MASK, RECORD, NEEDS, WAKES, TAKES, GIVES, CHAIN,
-) = _fields(23)  # fmt: skip
+    WINDOW_RING, WINDOW_MASK, START_RING, STEP_RING, STEP_MASK, RECORD, NEEDS, WAKES, TAKES, GIVES, CHAIN, TURN, MOMENTS,
+) = _fields(25)  # fmt: skip
 # ... and how far it is. LEFT counts windows of the phase; SUB is one of the three below; BLOCK is what it waits for.
 (
     IMAGE, PHASE, LEFT, WITHIN, WINDOW, STEP, DONE_JOBS, SUB, START, LEAVE, DONE, REQUEST, WAIT_FROM, WAIT_TO,
     FIRST_START, BLOCK, STACKED, RECORDED, NEXT_MARK, WINDOW_START,
-) = _fields(20, 23)  # fmt: skip
-STAGE_WIDTH = 43
+) = _fields(20, 25)  # fmt: skip
+STAGE_WIDTH = 45
 READY, WAITING, STARTED = 0, 1, 2
 
 # A finite buffer.
@@ -66,7 +66,8 @@ CAPACITY, ACQUIRER, TOKEN_RING, TOKEN_MASK, RELEASERS, RELEASER_COUNT, CAUSE, IS
     _fields(11)
 )
 SLOT_WIDTH = 11
-# Moments at which a stage takes tokens, and gives them back: lists in this order, with their ends.
+# Moments at which a stage takes tokens, and gives them back: lists in this order, with their ends. MOMENTS has a bit for
+# each list that is not empty, those of taking first.
 START_WINDOW, START_JOB, END_JOB, END_WINDOW = _fields(4)
 GIVE_START_JOB, GIVE_START_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW, GIVE_DONE_JOB, GIVE_DONE_WINDOW = _fields(6)
 _TAKE_AT = {("start", True): 0, ("start", False): 1, ("end", False): 2, ("end", True): 3}
@@ -75,10 +76,10 @@ _GIVE_AT = {
     ("done", True): 5,
 }  # fmt: skip
 
-# An arbiter: who holds the resource, since when it is free, when it decides next, how many wait, its users by rank, and
-# where it stands in the heap of decisions.
-HELD, FREE, DECISION, PENDING, USERS, USER_COUNT, HEAP_PLACE = _fields(7)
-ARBITER_WIDTH = 7
+# An arbiter: who holds the resource, since when it is free, when it decides next, how many wait and who, and where it
+# stands in the heap of decisions.
+HELD, FREE, DECISION, PENDING, QUEUE, HEAP_PLACE = _fields(6)
+ARBITER_WIDTH = 6
 
 # A layer: windows of one image and of a row of them, one of its output stages, and the marked windows of the first image
 # with their times.
@@ -264,9 +265,11 @@ class Packer:
         for index, stage in enumerate(self.plan.stages):
             users[stage.resource].append(index)
         rows: list[int] = []
-        for resource in self.arbiter_of:
+        self.turns = {}
+        for number, resource in enumerate(self.arbiter_of):
             ranked = sorted(users[resource], key=self.plan.rank)
-            rows += [-1, 0, NEVER, 0, self._memory.add(ranked), len(ranked), len(rows) // ARBITER_WIDTH]
+            self.turns |= {stage: turn for turn, stage in enumerate(ranked)}
+            rows += [-1, 0, NEVER, 0, self._memory.room(len(ranked)), number]
         self.header[ARBITERS], self.header[ARBITER_COUNT] = self._memory.add(rows), len(self.arbiter_of)
         self.header[HEAP] = self._memory.add(range(len(self.arbiter_of)))
 
@@ -288,7 +291,7 @@ class Packer:
                 place or self._memory.room(windows), windows - 1,
                 self._memory.room(windows) if stage.name in LOADS else 0, self._memory.room(steps), steps - 1,
                 self._record(index), self.needs[index], self.wakes[index], self.takes[index], self.gives[index],
-                self.chains.get(index, 0),
+                self.chains.get(index, 0), self.turns.get(index, 0), self.moments[index],
             ]  # fmt: skip
             rows += [0, 0, layer.phases[0].windows, *[0] * 11, -1, -1, 0, 0, 0, 0]
         self.header[STAGES], self.header[STAGE_COUNT] = self._memory.add(rows), len(plan.stages)
@@ -375,6 +378,7 @@ class Packer:
             lists[slots.acquire][_TAKE_AT[slots.acquire_at, slots.per_window]].append(number)
         for number, read in enumerate(self.plan.reads, len(self.plan.slots)):
             lists[read.departure][END_WINDOW].append(number)
+        self.moments = [sum(1 << moment for moment, found in enumerate(each) if found) for each in lists]
         return [self._lists(each) for each in lists]
 
     def _gives(self) -> list[int]:
@@ -389,6 +393,8 @@ class Packer:
             per_image = self.plan.layers[read.dependency.producer].windows
             for releaser, stage in enumerate(read.readers):
                 lists[stage][GIVE_LEAVE_WINDOW] += [number, releaser, freed, per_image]
+        for index, each in enumerate(lists):
+            self.moments[index] += sum(1 << (4 + moment) for moment, found in enumerate(each) if found)
         return [self._lists(each) for each in lists]
 
     def _lists(self, lists: Sequence[Sequence[int]]) -> int:
