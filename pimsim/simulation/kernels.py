@@ -30,7 +30,7 @@ from pimsim.simulation.memory import (
 # Waking: a stage that cannot go on says what it waits for, and is put on the stack when that happens.
 
 
-@kernel
+@kernel(inner=True)
 def push(m: Any, s: Any) -> None:
     """Put a stage on the stack of those that may go on, once."""
     b = m[STAGES] + s * STAGE_WIDTH
@@ -40,7 +40,7 @@ def push(m: Any, s: Any) -> None:
         m[STACK_SIZE] += 1
 
 
-@kernel
+@kernel(inner=True)
 def wake(m: Any, s: Any, event: Any) -> None:
     """Let a stage go on if it waits for that: a stage by its number, or a buffer by its number behind all stages."""
     b = m[STAGES] + s * STAGE_WIDTH
@@ -52,7 +52,7 @@ def wake(m: Any, s: Any, event: Any) -> None:
 # Buffers.
 
 
-@kernel
+@kernel(inner=True)
 def token_time(m: Any, q: Any) -> Any:
     """When the next token of a buffer is free; NEVER while that is unknown."""
     c = m[SLOTS] + q * SLOT_WIDTH
@@ -64,7 +64,7 @@ def token_time(m: Any, q: Any) -> Any:
     return m[m[c + TOKEN_RING] + (token & m[c + TOKEN_MASK])]
 
 
-@kernel
+@kernel(inner=True)
 def missing(m: Any, b: Any, moment: Any) -> Any:
     """The first buffer that has no token for this moment of a stage; -1 for none."""
     if (m[b + MOMENTS] >> moment) & 1 == 0:
@@ -76,7 +76,7 @@ def missing(m: Any, b: Any, moment: Any) -> Any:
     return -1
 
 
-@kernel
+@kernel(inner=True)
 def take(m: Any, b: Any, moment: Any, time: Any) -> Any:
     """Take a token from every buffer of this moment, one after another; gives when the last one was had."""
     if (m[b + MOMENTS] >> moment) & 1 == 0:
@@ -96,7 +96,7 @@ def take(m: Any, b: Any, moment: Any, time: Any) -> Any:
     return time
 
 
-@kernel
+@kernel(inner=True)
 def give(m: Any, b: Any, moment: Any, time: Any) -> None:
     """Give back tokens at this moment of the present job."""
     if (m[b + MOMENTS] >> (4 + moment)) & 1 == 0:
@@ -111,7 +111,7 @@ def give(m: Any, b: Any, moment: Any, time: Any) -> None:
         release(m, m[place], m[place + 1], tokens, time, m[b + WAIT_FROM], m[b + WAIT_TO])
 
 
-@kernel
+@kernel(inner=True)
 def release(m: Any, q: Any, releaser: Any, tokens: Any, time: Any, wait_from: Any, wait_to: Any) -> None:
     """One of the releasing stages is done with its oldest tokens; a token is free when all of them are."""
     c = m[SLOTS] + q * SLOT_WIDTH
@@ -138,7 +138,7 @@ def release(m: Any, q: Any, releaser: Any, tokens: Any, time: Any, wait_from: An
 # Why arrays wait.
 
 
-@kernel
+@kernel(inner=True)
 def stall(m: Any, b: Any, c: Any, since: Any, until: Any) -> None:
     """An array waited for a token: while its converter waited for room itself, for the output."""
     place = m[STALLS] + m[b + LAYER] * CAUSE_COUNT
@@ -152,7 +152,7 @@ def stall(m: Any, b: Any, c: Any, since: Any, until: Any) -> None:
     m[place + m[c + CAUSE]] += (until - since - behind) * m[b + UNITS]
 
 
-@kernel
+@kernel(inner=True)
 def starved(m: Any, b: Any, since: Any, until: Any) -> None:
     """An array waited for its input: for the bus, for the buffer, and for what came before."""
     place = m[STALLS] + m[b + LAYER] * CAUSE_COUNT
@@ -175,7 +175,7 @@ def starved(m: Any, b: Any, since: Any, until: Any) -> None:
 # A job begins: everything that it waits for before it holds its stage.
 
 
-@kernel
+@kernel(inner=True)
 def window_inputs(m: Any, b: Any, time: Any) -> Any:
     """When all windows that the next one needs are done; minus the number of the stage that is not, less one."""
     head = m[b + NEEDS]
@@ -192,7 +192,7 @@ def window_inputs(m: Any, b: Any, time: Any) -> Any:
     return time
 
 
-@kernel
+@kernel(inner=True)
 def begin(m: Any, s: Any, b: Any) -> Any:
     """Let the next job ask for its resource or start; whether it could."""
     first = m[b + STEP] == 0
@@ -236,7 +236,7 @@ def begin(m: Any, s: Any, b: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def start(m: Any, b: Any, time: Any) -> None:
     """The job holds its stage."""
     m[b + SUB], m[b + START] = STARTED, time
@@ -251,7 +251,7 @@ def start(m: Any, b: Any, time: Any) -> None:
 # A job ends.
 
 
-@kernel
+@kernel(inner=True)
 def finish(m: Any, s: Any, b: Any) -> Any:
     """Let the started job leave, if there is room behind it; whether it could."""
     j = m[b + JOBS] + m[b + PHASE] * JOBS_WIDTH
@@ -289,7 +289,7 @@ def finish(m: Any, s: Any, b: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def end_window(m: Any, s: Any, b: Any, done: Any) -> None:
     """The last job of a window has left: remember when it is done, and go on to the next window."""
     slot = m[b + WINDOW] & m[b + WINDOW_MASK]
@@ -313,7 +313,7 @@ def end_window(m: Any, s: Any, b: Any, done: Any) -> None:
         wake(m, m[place], s)
 
 
-@kernel
+@kernel(inner=True)
 def end_output(m: Any, b: Any, done: Any) -> None:
     """A window has left one of its layer's output stages: note marked windows and finished images."""
     layer = m[LAYERS] + m[b + LAYER] * LAYER_WIDTH
@@ -330,7 +330,7 @@ def end_output(m: Any, b: Any, done: Any) -> None:
             m[IMAGES_COMPLETE] += 1
 
 
-@kernel
+@kernel(inner=True)
 def record(m: Any, b: Any, done: Any) -> None:
     """Keep start and end of a watched job."""
     if m[IMAGE_WATCHED] >= 0 and m[b + IMAGE] != m[IMAGE_WATCHED]:
@@ -344,7 +344,7 @@ def record(m: Any, b: Any, done: Any) -> None:
 # Arbiters, in a heap by (time of decision, number).
 
 
-@kernel
+@kernel(inner=True)
 def comes_before(m: Any, a: Any, other: Any) -> Any:
     """Whether an arbiter decides before another."""
     one, two = m[ARBITERS] + a * ARBITER_WIDTH, m[ARBITERS] + other * ARBITER_WIDTH
@@ -353,7 +353,7 @@ def comes_before(m: Any, a: Any, other: Any) -> Any:
     return a < other
 
 
-@kernel
+@kernel(inner=True)
 def set_decision(m: Any, a: Any, time: Any) -> None:
     """Give an arbiter another time to decide, and its place in the heap."""
     m[m[ARBITERS] + a * ARBITER_WIDTH + DECISION] = time
@@ -373,14 +373,14 @@ def set_decision(m: Any, a: Any, time: Any) -> None:
     put(m, a, place)
 
 
-@kernel
+@kernel(inner=True)
 def put(m: Any, a: Any, place: Any) -> None:
     """Stand an arbiter at a place of the heap."""
     m[m[HEAP] + place] = a
     m[m[ARBITERS] + a * ARBITER_WIDTH + HEAP_PLACE] = place
 
 
-@kernel
+@kernel(inner=True)
 def request(m: Any, s: Any, a: Any, time: Any) -> None:
     """A stage asks for a shared resource from that time on."""
     r = m[ARBITERS] + a * ARBITER_WIDTH
@@ -392,7 +392,7 @@ def request(m: Any, s: Any, a: Any, time: Any) -> None:
             set_decision(m, a, decision)
 
 
-@kernel
+@kernel(inner=True)
 def set_free(m: Any, a: Any, time: Any) -> None:
     """The holder has left at that time; the next decision is then, or when the first of the others asks."""
     r = m[ARBITERS] + a * ARBITER_WIDTH
@@ -402,7 +402,7 @@ def set_free(m: Any, a: Any, time: Any) -> None:
         set_decision(m, a, max(time, m[m[STAGES] + s * STAGE_WIDTH + REQUEST]))
 
 
-@kernel
+@kernel(inner=True)
 def first_in_queue(m: Any, r: Any) -> Any:
     """Place in the queue of the stage that asked first; ties go by turn."""
     best = m[r + QUEUE]
@@ -416,7 +416,7 @@ def first_in_queue(m: Any, r: Any) -> Any:
     return best
 
 
-@kernel
+@kernel(inner=True)
 def decide(m: Any, a: Any) -> None:
     """Grant the resource at the arbiter's time."""
     r = m[ARBITERS] + a * ARBITER_WIDTH
@@ -430,7 +430,7 @@ def decide(m: Any, a: Any) -> None:
     push(m, s)
 
 
-@kernel
+@kernel(inner=True)
 def advance(m: Any, s: Any) -> None:
     """Let a stage go on as far as it can."""
     b = m[STAGES] + s * STAGE_WIDTH

@@ -24,7 +24,7 @@ from pimsim.simulation.memory import (
 from pimsim.simulation.steady import look_for_repeat
 
 
-@kernel
+@kernel(inner=True)
 def settle(m: Any) -> None:
     """Let every stage go on that can."""
     while m[STACK_SIZE] > 0:

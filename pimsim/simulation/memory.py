@@ -31,6 +31,11 @@ def _fields(count: int, first: int = 0) -> range:
     return range(first, first + count)
 
 
+def _choices(count: int) -> list[np.int64]:
+    """Constants that kernels pass on to one another: numba would compile a function anew for each Python integer."""
+    return list(np.arange(count))
+
+
 # The header: places of tables, how many rows they have, and the state of the whole run. What stands before FIXED_END is
 # no part of the state; long rings follow, up to LONG_END, then short ones and the tables.
 (
@@ -42,7 +47,7 @@ HEADER_WIDTH = 30
 
 # Levels at which a repetition is searched: finished units that were looked at last and that are saved, when, the
 # distance at which the next state is saved, how often it was, and the units before which it is no use to look.
-WINDOW_LEVEL, ROW_LEVEL, IMAGE_LEVEL = _fields(3)
+WINDOW_LEVEL, ROW_LEVEL, IMAGE_LEVEL = _choices(3)
 UNITS_SEEN, UNITS_SAVED, SAVED_AT_FS, DISTANCE, SAVES, NOT_BEFORE = _fields(6)
 LEVEL_WIDTH = 6
 #: The longest period that is searched for, in windows or rows.
@@ -68,8 +73,8 @@ CAPACITY, ACQUIRER, TOKEN_RING, TOKEN_MASK, RELEASERS, RELEASER_COUNT, CAUSE, IS
 SLOT_WIDTH = 11
 # Moments at which a stage takes tokens, and gives them back: lists in this order, with their ends. MOMENTS has a bit for
 # each list that is not empty, those of taking first.
-START_WINDOW, START_JOB, END_JOB, END_WINDOW = _fields(4)
-GIVE_START_JOB, GIVE_START_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW, GIVE_DONE_JOB, GIVE_DONE_WINDOW = _fields(6)
+START_WINDOW, START_JOB, END_JOB, END_WINDOW = _choices(4)
+GIVE_START_JOB, GIVE_START_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW, GIVE_DONE_JOB, GIVE_DONE_WINDOW = _choices(6)
 _TAKE_AT = {("start", True): 0, ("start", False): 1, ("end", False): 2, ("end", True): 3}
 _GIVE_AT = {
     ("start", False): 0, ("start", True): 1, ("leave", False): 2, ("leave", True): 3, ("done", False): 4,

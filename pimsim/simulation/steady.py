@@ -33,7 +33,7 @@ from pimsim.simulation.memory import (
 # fmt: on
 
 
-@kernel
+@kernel(inner=True)
 def look_for_repeat(m: Any, saved: Any) -> Any:
     """Compare the state with earlier ones when a window, a row or an image is finished; whether to stop the run."""
     if m[SEARCH] == 0:
@@ -54,7 +54,7 @@ def look_for_repeat(m: Any, saved: Any) -> Any:
     return False
 
 
-@kernel
+@kernel(inner=True)
 def trigger(m: Any) -> Any:
     """Place of an output stage of the first layer that is not finished; -1 when all are."""
     b = m[STAGES] + m[TRIGGER] * STAGE_WIDTH
@@ -69,14 +69,14 @@ def trigger(m: Any) -> Any:
     return b
 
 
-@kernel
+@kernel(inner=True)
 def forget(m: Any, level: Any) -> None:
     """Begin the search of a level anew."""
     v = m[LEVELS] + level * LEVEL_WIDTH
     m[v + UNITS_SAVED], m[v + DISTANCE], m[v + SAVES], m[v + NOT_BEFORE] = -1, 1, 0, 0
 
 
-@kernel
+@kernel(inner=True)
 def search(m: Any, old: Any, level: Any, units: Any) -> Any:
     """Compare with the saved state of a level if another unit is finished; whether it repeats."""
     v = m[LEVELS] + level * LEVEL_WIDTH
@@ -92,7 +92,7 @@ def search(m: Any, old: Any, level: Any, units: Any) -> Any:
     return False
 
 
-@kernel
+@kernel(inner=True)
 def repeats(m: Any, old: Any, level: Any, units: Any, period: Any, shift: Any) -> None:
     """Jump as far as the repetition goes."""
     if level == IMAGE_LEVEL:
@@ -109,7 +109,7 @@ def repeats(m: Any, old: Any, level: Any, units: Any, period: Any, shift: Any) -
         m[m[LEVELS] + level * LEVEL_WIDTH + NOT_BEFORE] = units + period
 
 
-@kernel
+@kernel(inner=True)
 def save(m: Any, old: Any, level: Any, units: Any) -> None:
     """Keep the state of a level, at distances of 1, 2, 4 ... units (Brent), images at each of them several times."""
     v = m[LEVELS] + level * LEVEL_WIDTH
@@ -125,7 +125,7 @@ def save(m: Any, old: Any, level: Any, units: Any) -> None:
         old[i] = m[i]
 
 
-@kernel
+@kernel(inner=True)
 def clock(m: Any, level: Any) -> Any:
     """The moment from which the times of a state are counted: when the stage that set off the search was last done."""
     if level == IMAGE_LEVEL:
@@ -136,7 +136,7 @@ def clock(m: Any, level: Any) -> Any:
 # Equality of two states.
 
 
-@kernel
+@kernel(inner=True)
 def is_repeat(m: Any, old: Any, level: Any, shift: Any) -> Any:
     """Whether the state is the old one, ``shift`` femtoseconds later."""
     for a in range(m[ARBITER_COUNT]):
@@ -157,7 +157,7 @@ def is_repeat(m: Any, old: Any, level: Any, shift: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def same_arbiter(m: Any, old: Any, r: Any, level: Any, shift: Any) -> Any:
     """Whether an arbiter is in the same state, later, or was not used at all."""
     if m[r + HELD] != old[r + HELD] or m[r + PENDING] != old[r + PENDING]:
@@ -171,7 +171,7 @@ def same_arbiter(m: Any, old: Any, r: Any, level: Any, shift: Any) -> Any:
     return still or m[r + FREE] - old[r + FREE] == shift
 
 
-@kernel
+@kernel(inner=True)
 def same_stage(m: Any, old: Any, b: Any, level: Any, shift: Any) -> Any:
     """Whether a stage is as far within its window, and all its times have moved by the shift, or it stood still."""
     if m[b + SUB] != old[b + SUB] or m[b + STEP] != old[b + STEP] or m[b + PHASE] != old[b + PHASE]:
@@ -195,7 +195,7 @@ def same_stage(m: Any, old: Any, b: Any, level: Any, shift: Any) -> Any:
     return same_wait(m, old, b + WAIT_FROM, b + WAIT_TO, later)
 
 
-@kernel
+@kernel(inner=True)
 def same_wait(m: Any, old: Any, begin: Any, end: Any, later: Any) -> Any:
     """Whether a wait is as long and as much later; waits of no length are all alike."""
     length = m[end] - m[begin]
@@ -204,7 +204,7 @@ def same_wait(m: Any, old: Any, begin: Any, end: Any, later: Any) -> Any:
     return length == 0 or m[end] - old[end] == later
 
 
-@kernel
+@kernel(inner=True)
 def needed(m: Any, state: Any, b: Any, place: Any) -> Any:
     """The window of a source that the next window of a stage needs."""
     if m[place + 2] == 0:
@@ -214,7 +214,7 @@ def needed(m: Any, state: Any, b: Any, place: Any) -> Any:
     return state[b + IMAGE] * m[place + 2] + m[m[place + 1] + state[b + WITHIN]]
 
 
-@kernel
+@kernel(inner=True)
 def past(m: Any, old: Any, level: Any, ring: Any, mask: Any, entry: Any, count: Any) -> Any:
     """An entry of a ring as it was; long rings are not saved along a row, and may have lost it: NEVER."""
     if level == WINDOW_LEVEL and ring < m[LONG_END]:
@@ -222,7 +222,7 @@ def past(m: Any, old: Any, level: Any, ring: Any, mask: Any, entry: Any, count: 
     return old[ring + (entry & mask)]
 
 
-@kernel
+@kernel(inner=True)
 def same_inputs(m: Any, old: Any, b: Any, level: Any, shift: Any) -> Any:
     """Whether the windows that a moving stage has still to read were finished as much later, or long ago."""
     head = m[b + NEEDS]
@@ -244,7 +244,7 @@ def same_inputs(m: Any, old: Any, b: Any, level: Any, shift: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def same_steps(m: Any, old: Any, b: Any, shift: Any) -> Any:
     """Whether as many steps of the stage in front wait for a moving stage, and were done as much later."""
     if m[b + BY_STEP] < 0:
@@ -261,7 +261,7 @@ def same_steps(m: Any, old: Any, b: Any, shift: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def same_loads(m: Any, old: Any, b: Any, shift: Any) -> Any:
     """Whether the loads that an array may look back at were served as much later."""
     if m[b + IS_LOAD] == 0:
@@ -278,7 +278,7 @@ def same_loads(m: Any, old: Any, b: Any, shift: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def same_buffer(m: Any, old: Any, c: Any, level: Any, shift: Any) -> Any:
     """Whether a buffer is as full, and its tokens were freed as much later; or only one side of it moves, unhindered."""
     taken, complete = m[c + TAKEN] - old[c + TAKEN], m[c + COMPLETE] - old[c + COMPLETE]
@@ -296,7 +296,7 @@ def same_buffer(m: Any, old: Any, c: Any, level: Any, shift: Any) -> Any:
     return taken == 0 or (released == 0 and old_tokens(m, old, c, b))
 
 
-@kernel
+@kernel(inner=True)
 def same_tokens(m: Any, old: Any, c: Any, b: Any, level: Any, shift: Any) -> Any:
     """Whether the tokens that can be taken were freed as much later, or hold back nobody in either state."""
     ring, mask, moved = m[c + TOKEN_RING], m[c + TOKEN_MASK], m[c + TAKEN] - old[c + TAKEN]
@@ -315,14 +315,14 @@ def same_tokens(m: Any, old: Any, c: Any, b: Any, level: Any, shift: Any) -> Any
     return True
 
 
-@kernel
+@kernel(inner=True)
 def same_late(m: Any, old: Any, now: Any, then: Any, size: Any, shift: Any) -> Any:
     """Whether the wait behind a token is as long and as much later."""
     length = m[now + size] - m[now]
     return length == old[then + size] - old[then] and (length == 0 or m[now] - old[then] == shift)
 
 
-@kernel
+@kernel(inner=True)
 def old_tokens(m: Any, old: Any, c: Any, b: Any) -> Any:
     """Whether all free tokens were freed before the stage that takes them last left: they cannot hold it back."""
     ring, mask = m[c + TOKEN_RING], m[c + TOKEN_MASK]
@@ -335,7 +335,7 @@ def old_tokens(m: Any, old: Any, c: Any, b: Any) -> Any:
 # How often the period can be repeated.
 
 
-@kernel
+@kernel(inner=True)
 def periods_left(m: Any, old: Any, level: Any) -> Any:
     """Whole periods that can be skipped: nothing else happens in them."""
     least = NEVER
@@ -361,7 +361,7 @@ def periods_left(m: Any, old: Any, level: Any) -> Any:
     return least
 
 
-@kernel
+@kernel(inner=True)
 def same_services(m: Any, old: Any, b: Any, level: Any) -> Any:
     """Periods in which a moving stage stays in its phase (or before the last image) and is not watched."""
     moved = m[b + WINDOW] - old[b + WINDOW]
@@ -383,7 +383,7 @@ def same_services(m: Any, old: Any, b: Any, level: Any) -> Any:
     return left // moved
 
 
-@kernel
+@kernel(inner=True)
 def still_blocked(m: Any, old: Any, b: Any) -> Any:
     """Periods in which a stage that stands still keeps waiting for the same."""
     event = m[b + BLOCK]
@@ -405,7 +405,7 @@ def still_blocked(m: Any, old: Any, b: Any) -> Any:
     return least
 
 
-@kernel
+@kernel(inner=True)
 def same_needs(m: Any, old: Any, b: Any, times: Any) -> Any:
     """Of so many periods, those in which a moving stage needs, and gives back, windows of other layers alike."""
     moved, within = m[b + WINDOW] - old[b + WINDOW], m[b + WITHIN]
@@ -429,7 +429,7 @@ def same_needs(m: Any, old: Any, b: Any, times: Any) -> Any:
     return times
 
 
-@kernel
+@kernel(inner=True)
 def regular(m: Any, table: Any, first: Any, within: Any, moved: Any, growth: Any, times: Any) -> Any:
     """Of so many periods, those in which a table grows by ``growth`` over every ``moved`` windows."""
     for window in range(first, within + (times - 1) * moved + 1):
@@ -441,7 +441,7 @@ def regular(m: Any, table: Any, first: Any, within: Any, moved: Any, growth: Any
 # The jump.
 
 
-@kernel
+@kernel(inner=True)
 def jump(m: Any, old: Any, level: Any, times: Any, shift: Any, period: Any) -> None:
     """Skip so many periods: what moves moves on, and what stands still stays."""
     later = times * shift
@@ -464,7 +464,7 @@ def jump(m: Any, old: Any, level: Any, times: Any, shift: Any, period: Any) -> N
     m[SKIPPED] += times
 
 
-@kernel
+@kernel(inner=True)
 def move_images(m: Any, units: Any, later: Any, period: Any, shift: Any) -> None:
     """Images that are on their way finish later; those jumped over finish a period after one another."""
     done, parts, complete, count = m[IMAGE_DONE], m[IMAGE_PARTS], m[IMAGES_COMPLETE], m[IMAGES]
@@ -478,7 +478,7 @@ def move_images(m: Any, units: Any, later: Any, period: Any, shift: Any) -> None
     m[IMAGES_COMPLETE] += units
 
 
-@kernel
+@kernel(inner=True)
 def move_stage(m: Any, old: Any, b: Any, level: Any, times: Any, shift: Any) -> None:
     """A stage as it is after the skipped periods."""
     moved, later = m[b + WINDOW] - old[b + WINDOW], times * shift
@@ -505,7 +505,7 @@ def move_stage(m: Any, old: Any, b: Any, level: Any, times: Any, shift: Any) -> 
         m[b + WAIT_TO] += later
 
 
-@kernel
+@kernel(inner=True)
 def move_ring(m: Any, old: Any, ring: Any, mask: Any, count: Any, moved: Any, times: Any, shift: Any) -> None:
     """The newest entries of a ring after ``times`` periods of ``moved`` entries more; ``old`` serves as scratch.
 
@@ -521,7 +521,7 @@ def move_ring(m: Any, old: Any, ring: Any, mask: Any, count: Any, moved: Any, ti
         m[ring + (entry & mask)] = old[ring + ((entry - periods * moved) & mask)] + periods * shift
 
 
-@kernel
+@kernel(inner=True)
 def move_buffer(m: Any, old: Any, c: Any, times: Any, shift: Any) -> None:
     """A buffer as it is after the skipped periods."""
     moved, ring, mask, count = (
@@ -539,7 +539,7 @@ def move_buffer(m: Any, old: Any, c: Any, times: Any, shift: Any) -> None:
         m[m[c + RELEASERS] + releaser] += times * moved
 
 
-@kernel
+@kernel(inner=True)
 def mark_skipped(m: Any, b: Any, moved: Any, times: Any, shift: Any) -> None:
     """Times of marked windows among those jumped over: a window's are those of the last one like it, shifted."""
     layer = m[LAYERS] + m[b + LAYER] * LAYER_WIDTH
