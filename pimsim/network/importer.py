@@ -117,7 +117,8 @@ def quantize(program: Program, records: Records, name: str, notes: tuple[str, ..
     structure = trace_structure(program)
     layers = tuple(integer_layer(op, records[op.name], structure) for op in crossbar_ops(program))
     integer = replace(program, layers={layer.name: layer for layer in layers}, records=records)
-    return Network(name, layers, structure.digital, program.input_shape, integer, (*notes, *structure.notes))
+    notes = (*notes, *structure.notes)
+    return Network(name, layers, structure.digital, program.input_shape, integer, notes, structure.edges)
 
 
 def integer_layer(op: CrossbarOp, record: LayerQuantization, structure: Structure) -> Layer:
