@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from pimsim.network.dataflow import Edge
+from pimsim.network.dataflow import Area, Areas, Edge, unite
 from pimsim.network.program import look_up
 from pimsim.network.steps import CrossbarOp, Step, is_in_place, operation, references
-from pimsim.network.views import Area, Call, Layout, Rule, View, rule
+from pimsim.network.views import Call, Layout, Rule, View, rule
 
 _LAYOUTS: Mapping[str, tuple[Layout, int | None]] = MappingProxyType(
     {"conv2d": ("image", 4), "conv1d": ("line", 3), "linear": ("tokens", None)}
@@ -31,7 +31,7 @@ class Sources:
     ``layout`` says which axes the positions are; None where every area is the whole map.
     """
 
-    areas: Mapping[str, Area] = field(default_factory=dict)
+    areas: Areas = field(default_factory=dict)
     layout: Layout | None = None
 
     def seen(self, view: View) -> Sources:
@@ -105,9 +105,7 @@ def _union(parts: Iterable[Sources]) -> Sources:
     """The sources of a value that is computed from all of these, position by position."""
     listed = list(parts)
     layouts = {part.layout for part in listed} - {None}
-    areas: dict[str, Area] = {}
-    for name, area in ((name, area) for part in listed for name, area in part.areas.items()):
-        areas[name] = areas[name].union(area) if name in areas else area
+    areas = unite(part.areas for part in listed)
     return Sources(areas, layouts.pop()) if len(layouts) == 1 else Sources(areas).whole
 
 

@@ -10,38 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
-from pimsim.network.dataflow import Reach
+from pimsim.network.dataflow import Area, Reach
 
 #: What of a value is its map: the last two axes of an ``image``, the last one of a ``line`` (a map of height 1), all
 #: but the last of ``tokens`` (a map of width 1), as `pimsim.network.program.to_images` lays them out.
 Layout = Literal["image", "line", "tokens"]
 
 _SAME = Reach()
-
-
-@dataclass(frozen=True)
-class Area:
-    """A `Reach` in both dimensions of a map."""
-
-    rows: Reach = _SAME
-    columns: Reach = _SAME
-
-    WHOLE: ClassVar[Area]
-
-    def through(self, window: Area) -> Area:
-        """The area of a value computed from this one, whose positions need ``window`` of this value's."""
-        return Area(self.rows.through(window.rows), self.columns.through(window.columns))
-
-    def union(self, other: Area) -> Area:
-        """The least area that holds both."""
-        return Area(self.rows.union(other.rows), self.columns.union(other.columns))
-
-
-Area.WHOLE = Area(Reach.WHOLE, Reach.WHOLE)
+_IN_PLACE = Area()
 
 
 @dataclass(frozen=True)
@@ -49,7 +29,7 @@ class View:
     """How a result sees an operand: the result's layout, and the operand's area behind each of its positions."""
 
     layout: Layout
-    area: Area = Area()
+    area: Area = _IN_PLACE
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +114,7 @@ def _adaptive_pool(dimensions: int) -> Rule:
 
 def _adapted(size: int, count: int) -> Reach:
     ratio, rest = divmod(size, count)
-    return Reach.WHOLE if rest or not ratio or count == 1 else Reach.window(ratio, ratio)
+    return Reach.WHOLE if rest or not ratio else Reach.window(ratio, ratio)
 
 
 def _unshuffle(call: Call, operand: Tensor) -> Windows:
@@ -158,8 +138,19 @@ def _slice(call: Call, operand: Tensor) -> Windows:
 
 
 def _reduce(call: Call, operand: Tensor, layout: Layout) -> View | None:
-    """A sum, mean or extreme over axes, which stay with size 1 or go."""
-    return (_windowed(_spread) if call.arguments.get("keepdim") else _drop)(call, operand, layout)
+    """A sum, mean or extreme over axes, which stay with size 1 or go; over a whole image it leaves one position."""
+    axes = call.axes("dim", operand)
+    if call.arguments.get("keepdim"):
+        return _windowed(_reduced)(call, operand, layout)
+    if layout == "image" and operand.dim() == 4 and sorted(axes) == [-2, -1]:
+        rows, columns = (Reach.window(size, size) for size in operand.shape[-2:])
+        return View("tokens", Area(rows, columns))
+    return _drop(call, operand, layout)
+
+
+def _reduced(call: Call, operand: Tensor) -> Windows:
+    sizes = zip(reversed(operand.shape), reversed(call.result.shape), strict=True)
+    return {-axis: Reach.window(one, one) for axis, (one, other) in enumerate(sizes, 1) if one != other}
 
 
 def _drop(call: Call, operand: Tensor, layout: Layout) -> View | None:
@@ -175,6 +166,8 @@ def _stack(call: Call, operand: Tensor, layout: Layout) -> View | None:
 def _reshape(call: Call, operand: Tensor, layout: Layout) -> View | None:
     """Axes merged, split, added or removed: what stays at the end stays where it is."""
     before, after = tuple(operand.shape), tuple(call.result.shape)
+    if layout == "image" and before[-2:] == (1, 1) and after == before[:-2]:
+        return View("tokens") if len(after) == 2 else None
     if before[-1:] != after[-1:]:
         return None
     if layout != "image":

@@ -182,7 +182,7 @@ def check_all_sound(program: Program, edges: dict[tuple[str, str], Edge]) -> Non
     [
         (
             pools, IMAGE,
-            "0>4 2,-1,1 2,-1,1; 4>7 2,-1,0 1,0,2; 7>11 0,0,0 0,0,0; 11>13 1,0,0 1,0,0",
+            "0>4 2,-1,1 2,-1,1; 4>7 2,-1,0 1,0,2; 7>11 3,0,2 2,0,1; 11>13 1,0,0 1,0,0",
         ),
         (
             strided_residual, IMAGE,
@@ -192,7 +192,7 @@ def check_all_sound(program: Program, edges: dict[tuple[str, str], Edge]) -> Non
         (option_a, IMAGE, "conv1>conv2 1,0,0 1,0,0; conv1>conv3 2,0,0 2,0,0; conv2>conv3 1,0,0 1,0,0"),
         (
             branches, IMAGE,
-            "one>gate 0,0,0 0,0,0; three>gate 0,0,0 0,0,0; one>last 1,0,0 1,0,0; three>last 1,-1,1 1,-1,1; "
+            "one>gate 11,0,10 9,0,8; three>gate 11,-1,11 9,-1,9; one>last 1,0,0 1,0,0; three>last 1,-1,1 1,-1,1; "
             "gate>last 0,0,0 0,0,0",
         ),
         (one_dimension, LINE, "a>b 1,0,0 2,-1,1; b>c 1,0,0 2,0,1"),
