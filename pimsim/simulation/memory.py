@@ -56,7 +56,8 @@ LONGEST = 64
 # A stage: what it is ...
 (
     LAYER, ARBITER, BY_STEP, FOLLOWER, IS_ARRAY, IS_LOAD, UNITS, JOBS, PHASES, PHASE_COUNT, TOTAL, IS_OUTPUT,
-    WINDOW_RING, WINDOW_MASK, START_RING, STEP_RING, STEP_MASK, RECORD, NEEDS, WAKES, TAKES, GIVES, CHAIN, TURN, MOMENTS,
+    WINDOW_RING, WINDOW_MASK, START_RING, STEP_RING, STEP_MASK, RECORD, NEEDS, WAKES, TAKES, GIVES, CHAIN, TURN,
+    MOMENTS,
 ) = _fields(25)  # fmt: skip
 # ... and how far it is. LEFT counts windows of the phase; SUB is one of the three below; BLOCK is what it waits for.
 (
@@ -71,8 +72,8 @@ CAPACITY, ACQUIRER, TOKEN_RING, TOKEN_MASK, RELEASERS, RELEASER_COUNT, CAUSE, IS
     _fields(11)
 )
 SLOT_WIDTH = 11
-# Moments at which a stage takes tokens, and gives them back: lists in this order, with their ends. MOMENTS has a bit for
-# each list that is not empty, those of taking first.
+# Moments at which a stage takes tokens, and gives them back: lists in this order, with their ends. MOMENTS has a bit
+# for each list that is not empty, those of taking first.
 START_WINDOW, START_JOB, END_JOB, END_WINDOW = _choices(4)
 GIVE_START_JOB, GIVE_START_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW, GIVE_DONE_JOB, GIVE_DONE_WINDOW = _choices(6)
 _TAKE_AT = {("start", True): 0, ("start", False): 1, ("end", False): 2, ("end", True): 3}
@@ -86,8 +87,8 @@ _GIVE_AT = {
 HELD, FREE, DECISION, PENDING, QUEUE, HEAP_PLACE = _fields(6)
 ARBITER_WIDTH = 6
 
-# A layer: windows of one image and of a row of them, one of its output stages, and the marked windows of the first image
-# with their times.
+# A layer: windows of one image and of a row of them, one of its output stages, and the marked windows of the first
+# image with their times.
 WINDOWS, ROW, OUTPUT, MARKS, MARK_TIMES, MARK_COUNT = _fields(6)
 LAYER_WIDTH = 6
 
@@ -194,7 +195,7 @@ class Packer:
         self.header[FIXED_END] = self._memory.size
 
     def _add_long_rings(self) -> None:
-        """Rings that are too long to be saved often; they keep some more, so that a state can be compared with itself."""
+        """Rings too long to be saved often: they keep some more entries, so that an old state can be read off them."""
         outputs = {stage for layer in self.plan.outputs for stage in layer}
         least = [max(self._window_ring(i), HISTORY if i in outputs else 0) for i in range(len(self.plan.stages))]
         self.window_rings = [self._long(size) for size in least]
@@ -270,7 +271,7 @@ class Packer:
         for index, stage in enumerate(self.plan.stages):
             users[stage.resource].append(index)
         rows: list[int] = []
-        self.turns = {}
+        self.turns: dict[int, int] = {}
         for number, resource in enumerate(self.arbiter_of):
             ranked = sorted(users[resource], key=self.plan.rank)
             self.turns |= {stage: turn for turn, stage in enumerate(ranked)}
@@ -315,7 +316,7 @@ class Packer:
     def _chains(self) -> dict[int, int]:
         """Place of the chain of every stage that belongs to one; see `pimsim.simulation.chains`."""
         self.slack: dict[int, int] = {}
-        places = {}
+        places: dict[int, int] = {}
         for index, stage in enumerate(self.plan.stages):
             if stage.stepped and self._step_source(index) < 0:
                 members = self._followers(index)

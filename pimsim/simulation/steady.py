@@ -38,9 +38,9 @@ def look_for_repeat(m: Any, saved: Any) -> Any:
     """Compare the state with earlier ones when a window, a row or an image is finished; whether to stop the run."""
     if m[SEARCH] == 0:
         return False
-    if m[IMAGES] > 1 and m[IMAGES_COMPLETE] > 0:
-        if search(m, saved[IMAGE_LEVEL], IMAGE_LEVEL, m[IMAGES_COMPLETE]) and m[STOP_AT_REPEAT] == 1:
-            return True
+    several = m[IMAGES] > 1 and m[IMAGES_COMPLETE] > 0
+    if several and search(m, saved[IMAGE_LEVEL], IMAGE_LEVEL, m[IMAGES_COMPLETE]) and m[STOP_AT_REPEAT] == 1:
+        return True
     b = trigger(m)
     if b < 0:
         return False
@@ -151,7 +151,7 @@ def is_repeat(m: Any, old: Any, level: Any, shift: Any) -> Any:
             same_inputs(m, old, b, level, shift) and same_steps(m, old, b, shift) and same_loads(m, old, b, shift)
         ):
             return False
-    for q in range(m[SLOT_COUNT]):
+    for q in range(m[SLOT_COUNT]):  # noqa: SIM110 (compiled code has no generators)
         if not same_buffer(m, old, m[SLOTS] + q * SLOT_WIDTH, level, shift):
             return False
     return True
@@ -280,7 +280,7 @@ def same_loads(m: Any, old: Any, b: Any, shift: Any) -> Any:
 
 @kernel(inner=True)
 def same_buffer(m: Any, old: Any, c: Any, level: Any, shift: Any) -> Any:
-    """Whether a buffer is as full, and its tokens were freed as much later; or only one side of it moves, unhindered."""
+    """Whether a buffer is as full and its tokens were freed as much later; or only one side of it moves, unhindered."""
     taken, complete = m[c + TAKEN] - old[c + TAKEN], m[c + COMPLETE] - old[c + COMPLETE]
     released = m[c + RELEASED] - old[c + RELEASED]
     for releaser in range(m[c + RELEASER_COUNT]):
@@ -376,10 +376,10 @@ def same_services(m: Any, old: Any, b: Any, level: Any) -> Any:
     if m[b + RECORD] > 0 and watched and m[b + WITHIN] < m[LAST_WATCHED]:
         left = min(left, m[FIRST_WATCHED] - m[b + WITHIN] - 1)
     layer = m[LAYERS] + m[b + LAYER] * LAYER_WIDTH
-    if m[b + IS_OUTPUT] == 1 and m[b + IMAGE] == 0 and moved > m[b + WINDOW_MASK] + 1:
+    marked = m[b + IS_OUTPUT] == 1 and m[b + IMAGE] == 0 and m[b + NEXT_MARK] < m[layer + MARK_COUNT]
+    if marked and moved > m[b + WINDOW_MASK] + 1:
         # Marked windows are read off the last period, which the ring does not hold.
-        if m[b + NEXT_MARK] < m[layer + MARK_COUNT]:
-            left = min(left, m[m[layer + MARKS] + m[b + NEXT_MARK]] - m[b + WITHIN])
+        left = min(left, m[m[layer + MARKS] + m[b + NEXT_MARK]] - m[b + WITHIN])
     return left // moved
 
 
@@ -524,12 +524,8 @@ def move_ring(m: Any, old: Any, ring: Any, mask: Any, count: Any, moved: Any, ti
 @kernel(inner=True)
 def move_buffer(m: Any, old: Any, c: Any, times: Any, shift: Any) -> None:
     """A buffer as it is after the skipped periods."""
-    moved, ring, mask, count = (
-        m[c + RELEASED] - old[c + RELEASED],
-        m[c + TOKEN_RING],
-        m[c + TOKEN_MASK],
-        m[c + RELEASED],
-    )
+    count, ring, mask = m[c + RELEASED], m[c + TOKEN_RING], m[c + TOKEN_MASK]
+    moved = count - old[c + RELEASED]
     for part in range(3 if m[c + IS_LATE] == 1 else 1):
         move_ring(m, old, ring + part * (mask + 1), mask, count, moved, times, shift)
     m[c + TAKEN] += times * (m[c + TAKEN] - old[c + TAKEN])
