@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
 from typing import TYPE_CHECKING
 
 from pimsim.errors import SimulationError
