@@ -107,7 +107,18 @@ def needs_and_freed(consumer: Mapping, producer: Cover, edge: Edge, copies: int 
         edge: from the consumer's input map to the producer's output map.
         copies: windows in a slot of the consumer.
     """
-    first, last = _window_range(consumer, producer, edge)
+    return _by_slot(*_window_range(consumer, producer, edge), producer, copies)
+
+
+def joined(consumer: Cover, producer: Cover, edge: Edge) -> tuple[Indices, Indices]:
+    """`needs_and_freed` of a layer that adds another's outputs to its own; the edge leads from its own output map."""
+    top, bottom, left, right = consumer.areas()
+    top, bottom = _reached(edge.rows, top, bottom, producer.height)
+    left, right = _reached(edge.columns, left, right, producer.width)
+    return _by_slot(producer.window_of(top, left), producer.window_of(bottom, right), producer, consumer.copies)
+
+
+def _by_slot(first: Indices, last: Indices, producer: Cover, copies: int) -> tuple[Indices, Indices]:
     needed = np.maximum.accumulate(last)
     later = np.minimum.accumulate(first[::-1])[::-1]
     # What was never waited for is not given back before the end of the image.
@@ -164,7 +175,7 @@ def with_capacities(
     else:
         rooms = [covers[one.producer].slots_of_rows(rows) for one in dependencies]
     return tuple(
-        Dependency(one.producer, one.consumer, one.needs, one.freed, room)
+        Dependency(one.producer, one.consumer, one.needs, one.freed, room, one.joins)
         for one, room in zip(dependencies, rooms, strict=True)
     )
 
