@@ -24,53 +24,132 @@ from pimsim.functional.scratch import BLOCK, LANES
 
 @intrinsic
 def add_lines(typing: Any, first: Any, second: Any, total: Any) -> Any:
-    """total = first + second, each `LANES` values of one type; LLVM picks the machine's vectors."""
+    """total = first + second."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        a, b, out = (_lines(context, builder, *pair) for pair in zip(signature.args, arguments, strict=True))
-        align = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
-        builder.store(builder.add(builder.load(a, align=align), builder.load(b, align=align)), out, align=align)
+        a, b, out = (_Lines(context, builder, *pair) for pair in zip(signature.args, arguments, strict=True))
+        out.store(builder.add(a.load(), b.load()))
         return context.get_dummy_value()
 
     return types.void(first, second, total), generate
 
 
 @intrinsic
-def sum_lines(typing: Any, table: Any, drives: Any, window: Any, total: Any) -> Any:
-    """total = sum over chunks j of table[j, drives[j, window]]; the sum never leaves the registers.
+def sum_lines(typing: Any, table: Any, chunks: Any, drives: Any, first: Any, total: Any) -> Any:
+    """total = sum over chunks j of table[j, drives[first + j * BLOCK]]; the sum never leaves the registers.
 
     Args:
         table: partial sums (J, lines, LANES).
-        drives: packed bits of each chunk and window, uint8 (J, BLOCK).
-        window: which of them, int64.
+        chunks: how many of them to sum.
+        drives: packed bits, uint8; ``first`` counts through the whole array.
+        first: the first chunk's.
         total: where the sums of `LANES` columns go.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        shape = context.make_array(kind)(context, builder, arguments[0]).shape
-        lines = _lines(context, builder, kind, arguments[0])
-        picks = context.make_array(signature.args[1])(context, builder, arguments[1]).data
-        size = context.get_data_type(kind.dtype)
-        align, count = context.get_abi_sizeof(size), context.get_value_type(types.int64)
-        total = cgutils.alloca_once_value(builder, ir.Constant(ir.VectorType(size, LANES), None))
-        with cgutils.for_range(builder, builder.extract_value(shape, 0)) as loop:
-            at = builder.add(builder.mul(loop.index, ir.Constant(count, BLOCK)), arguments[2])
+        lines, out = (_Lines(context, builder, signature.args[i], arguments[i]) for i in (0, 4))
+        picks = context.make_array(signature.args[2])(context, builder, arguments[2]).data
+        count = context.get_value_type(types.int64)
+        of_chunk = builder.extract_value(lines.array.shape, 1)
+        total = cgutils.alloca_once_value(builder, ir.Constant(lines.vector, None))
+        with cgutils.for_range(builder, arguments[1]) as loop:
+            at = builder.add(builder.mul(loop.index, ir.Constant(count, BLOCK)), arguments[3])
             pick = builder.zext(builder.load(builder.gep(picks, [at])), count)
-            line = builder.add(builder.mul(loop.index, builder.extract_value(shape, 1)), pick)
-            partial = builder.load(builder.gep(lines, [line]), align=align)
-            builder.store(builder.add(builder.load(total), partial), total)
-        out = _lines(context, builder, signature.args[3], arguments[3])
-        builder.store(builder.load(total), out, align=align)
+            line = builder.add(builder.mul(loop.index, of_chunk), pick)
+            builder.store(builder.add(builder.load(total), lines.load(line)), total)
+        out.store(builder.load(total))
         return context.get_dummy_value()
 
-    return types.void(table, drives, types.int64, total), generate
+    return types.void(table, types.int64, drives, types.int64, total), generate
 
 
-def _lines(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-    """Pointer to a C-contiguous array as one LLVM vector of `LANES` values after another."""
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(data, ir.VectorType(context.get_data_type(kind.dtype), LANES).as_pointer())
+@intrinsic
+def clear_lines(typing: Any, total: Any) -> Any:
+    """total = 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        out = _Lines(context, builder, signature.args[0], arguments[0])
+        out.store(ir.Constant(out.vector, None))
+        return context.get_dummy_value()
+
+    return types.void(total), generate
+
+
+@intrinsic
+def clip_lines(typing: Any, codes: Any, limit: Any, highest: Any, over: Any) -> Any:
+    """codes = min(codes, limit), while highest = max(highest, codes) and over (uint8) counts the clipped ones."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, top, count = (_Lines(context, builder, signature.args[i], arguments[i]) for i in (0, 2, 3))
+        # Sums and codes are never negative, so the unsigned comparison is right for signed types too.
+        value, most = sums.load(), sums.spread(arguments[1])
+        clipped = builder.icmp_unsigned(">", value, most)
+        sums.store(builder.select(clipped, most, value))
+        known = top.load()
+        top.store(builder.select(builder.icmp_unsigned(">", value, known), value, known))
+        count.store(builder.add(count.load(), builder.zext(clipped, count.vector)))
+        return context.get_dummy_value()
+
+    return types.void(codes, codes.dtype, highest, over), generate
+
+
+@intrinsic
+def merge_lines(typing: Any, codes: Any, factor: Any, reads: Any) -> Any:
+    """reads += codes * factor, in the type of the reads."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, out = (_Lines(context, builder, signature.args[i], arguments[i]) for i in (0, 2))
+        value = source.load()
+        if source.vector != out.vector:
+            value = builder.zext(value, out.vector)
+        out.store(builder.add(out.load(), builder.mul(value, out.spread(arguments[1]))))
+        return context.get_dummy_value()
+
+    return types.void(codes, reads.dtype, reads), generate
+
+
+@intrinsic
+def count_lines(typing: Any, counts: Any) -> Any:
+    """The sum of `LANES` counts, int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values = _Lines(context, builder, signature.args[0], arguments[0]).load()
+        size = LANES
+        wide = ir.VectorType(ir.IntType(16), size)
+        values = builder.zext(values, wide)
+        while size > 1:
+            size //= 2
+            half = [ir.Constant(ir.VectorType(ir.IntType(32), size), list(range(i, i + size))) for i in (0, size)]
+            values = builder.add(*(builder.shuffle_vector(values, values, lanes) for lanes in half))
+        total = builder.extract_element(values, ir.Constant(ir.IntType(32), 0))
+        return builder.zext(total, context.get_value_type(types.int64))
+
+    return types.int64(counts), generate
+
+
+class _Lines:
+    """A C-contiguous array as one LLVM vector of `LANES` values after another; LLVM picks the machine's own."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        self.builder, self.array = builder, context.make_array(kind)(context, builder, value)
+        size = context.get_data_type(kind.dtype)
+        self.vector, self.align = ir.VectorType(size, LANES), context.get_abi_sizeof(size)
+        self.pointer = builder.bitcast(self.array.data, self.vector.as_pointer())
+
+    def load(self, line: Any = None) -> Any:
+        pointer = self.pointer if line is None else self.builder.gep(self.pointer, [line])
+        return self.builder.load(pointer, align=self.align)
+
+    def store(self, value: Any) -> None:
+        self.builder.store(value, self.pointer, align=self.align)
+
+    def spread(self, scalar: Any) -> Any:
+        """One number in all lanes."""
+        one = self.builder.insert_element(
+            ir.Constant(self.vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
+        )
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+        return self.builder.shuffle_vector(one, one, lanes)
 
 
 @kernel
@@ -89,8 +168,8 @@ def read_block(arrays: Any, scratch: Any, rows: int, windows: int) -> tuple[int,
         chunks = (last - first + rows - 1) // rows
         table = scratch.table[:chunks]
         for column in range(0, arrays.cells.shape[1], LANES):
-            tabulate(arrays.cells[first:last, column : column + LANES], rows, table, scratch.more[0])
-            clips, top = read_columns(arrays, scratch, table, windows, (g, chunk, column))
+            tabulate(arrays.cells[first:last, column : column + LANES], rows, table, scratch.more)
+            clips, top = read_columns(arrays, scratch, chunks, windows, (g, chunk, column))
             clipped, largest = clipped + clips, max(largest, top)
         chunk += chunks
     return clipped, largest
@@ -158,67 +237,65 @@ def tabulate(cells: Any, rows: int, table: Any, line: Any) -> None:
 
 
 @kernel
-def read_columns(arrays: Any, scratch: Any, table: Any, windows: int, place: tuple[int, int, int]) -> tuple[int, int]:
+def read_columns(arrays: Any, scratch: Any, chunks: int, windows: int, place: tuple[int, int, int]) -> tuple[int, int]:
     """All input steps of all windows for one group and `LANES` columns: (clipped conversions, largest sum).
 
-    ``place`` is the group, its first chunk, and the first column.
+    ``place`` is the group, its first chunk, and the first column. No arrays are made in the loops: numba would
+    count references to them, atomically, which takes longer than a read.
     """
     group, chunk, column = place
-    columns = min(LANES, arrays.cells.shape[1] - column)
-    gain = arrays.gain[group, column : column + columns]
-    clipped, largest = 0, 0
+    steps, drives, busy, table = arrays.steps, scratch.drives, scratch.busy, scratch.table
+    sums, highest, over, reads = scratch.sums, scratch.highest, scratch.over, scratch.reads
+    clip, stretched, can_clip = sums.dtype.type(arrays.adc[3]), arrays.adc[2] != 0, arrays.adc[0] < arrays.adc[4]
+    clear_lines(highest)
+    clear_lines(over)
+    clipped = 0
     for n in range(windows):
         block, window = n // BLOCK, n % BLOCK
-        drives = scratch.drives[block, :, chunk : chunk + table.shape[0]]
-        drive_steps(arrays.steps, drives, scratch.busy[block, :, group], window, table, scratch.sums, scratch.more)
-        clips, top = convert(scratch.sums.reshape(-1), arrays.adc, arrays.codes)
-        clipped, largest = clipped + clips, max(largest, top)
-        if top:
-            merge(scratch.sums, arrays.steps, scratch.reads)
-            add_slices(scratch.reads[:columns], gain, column, scratch.analog[n])
-    return clipped, largest
-
-
-@kernel
-def drive_steps(steps: Any, drives: Any, busy: Any, window: int, table: Any, sums: Any, more: Any) -> None:
-    """The column sums of one window in every input step, (steps, LANES); planes without a driven row cost nothing."""
-    for k in range(steps.shape[0]):
-        started = False
-        for plane in range(steps[k, 0], steps[k, 0] + steps[k, 1]):
-            if busy[plane, window] == 0:
+        clear_lines(reads)
+        for k in range(steps.shape[0]):
+            plane, bits = steps[k, 0], steps[k, 1]
+            if bits == 1:
+                if busy[block, plane, group, window] == 0:
+                    continue
+                first = ((block * drives.shape[1] + plane) * drives.shape[2] + chunk) * BLOCK + window
+                sum_lines(table, chunks, drives, first, sums)
+            elif not sum_planes(scratch, chunks, (group, chunk), n, plane, bits):
                 continue
-            if not started and plane == steps[k, 0]:
-                sum_lines(table, drives[plane], window, sums[k])
-            else:
-                if not started:
-                    sums[k, :] = 0
-                sum_lines(table, drives[plane], window, more[0])
-                for c in range(LANES):
-                    sums[k, c] += more[0, c] << (plane - steps[k, 0])
-            started = True
-        if not started:
-            sums[k, :] = 0
+            clip_lines(sums, clip, highest, over)
+            if stretched:
+                stretch(sums, arrays.adc, arrays.codes)
+            merge_lines(sums, reads.dtype.type(steps[k, 2]), reads)
+        if can_clip and not stretched:
+            clipped += count_lines(over)
+            clear_lines(over)
+        add_slices(reads, arrays.gain, group, column, scratch.analog, n)
+    return clipped, np.int64(highest.max())
 
 
 @kernel
-def convert(sums: Any, adc: Any, codes: Any) -> tuple[int, int]:
-    """ADC codes in place (`Conversion.codes`): (clipped conversions, largest sum)."""
-    highest = sums[0]
+def sum_planes(scratch: Any, chunks: int, place: tuple[int, int], n: int, plane: int, bits: int) -> bool:
+    """The column sums of window ``n`` for drivers of several bits, from ``plane`` on; False where no row is driven."""
+    group, chunk = place
+    drives, busy, sums, more = scratch.drives, scratch.busy, scratch.sums, scratch.more
+    block, window = n // BLOCK, n % BLOCK
+    driven = False
+    clear_lines(sums)
+    for bit in range(bits):
+        if busy[block, plane + bit, group, window] != 0:
+            driven = True
+            first = ((block * drives.shape[1] + plane + bit) * drives.shape[2] + chunk) * BLOCK + window
+            sum_lines(scratch.table, chunks, drives, first, more)
+            merge_lines(more, sums.dtype.type(1 << bit), sums)
+    return driven
+
+
+@kernel
+def stretch(sums: Any, adc: Any, codes: Any) -> None:
+    """Sums of `LANES` columns to stretched codes, in place; see `Conversion.codes`."""
     for p in range(sums.size):
-        if sums[p] > highest:
-            highest = sums[p]
-    largest, clipped, limit, full_scale = np.int64(highest), 0, adc[0], adc[1]
-    if adc[2]:
-        for p in range(sums.size):
-            value = np.int64(sums[p])
-            sums[p] = codes[value] if value < codes.size else stretched_code(value, limit, full_scale)
-    elif largest > limit:
-        top = sums.dtype.type(limit)
-        for p in range(sums.size):
-            if sums[p] > top:
-                clipped += 1
-                sums[p] = top
-    return clipped, largest
+        value = np.int64(sums[p])
+        sums[p] = codes[value] if value < codes.size else stretched_code(value, adc[0], adc[1])
 
 
 @kernel
@@ -233,23 +310,13 @@ def stretched_code(value: int, limit: int, full_scale: int) -> int:
 
 
 @kernel
-def merge(codes: Any, steps: Any, reads: Any) -> None:
-    """Shift and add the codes of all steps (steps, LANES) into reads (LANES,)."""
-    reads[:] = 0
-    kind = reads.dtype.type
-    for k in range(codes.shape[0]):
-        factor = kind(steps[k, 2])
-        for c in range(LANES):
-            reads[c] += kind(codes[k, c]) * factor
-
-
-@kernel
-def add_slices(reads: Any, gain: Any, column: int, analog: Any) -> None:
-    """Add physical columns from ``column`` on, times their gain, to their weight columns (C,)."""
-    at = column % analog.size
-    done = 0
-    while done < reads.size:
-        run = min(reads.size - done, analog.size - at)
+def add_slices(reads: Any, gain: Any, group: int, column: int, analog: Any, n: int) -> None:
+    """Add `LANES` physical columns from ``column`` on, times their gain, to the weight columns of window ``n``."""
+    line, factors = analog[n], gain[group, column : column + LANES]
+    at, done = column % line.size, 0
+    while done < factors.size:
+        run = min(factors.size - done, line.size - at)
+        out, factor, read = line[at : at + run], factors[done : done + run], reads[done : done + run]
         for c in range(run):
-            analog[at + c] += gain[done + c] * reads[done + c]
+            out[c] += factor[c] * read[c]
         done, at = done + run, 0

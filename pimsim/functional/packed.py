@@ -19,7 +19,7 @@ from pimsim.errors import SimulationError
 from pimsim.functional.conversion import Conversion
 from pimsim.functional.parts import over_cores
 from pimsim.functional.programming import ProgrammedRows
-from pimsim.functional.scratch import Kinds, Sizes, scratch, smallest_kind, unsigned
+from pimsim.functional.scratch import Kinds, Sizes, input_kind, scratch, smallest_kind, unsigned
 from pimsim.functional.windows import WindowPort
 from pimsim.hardware.encodings import InputStep
 from pimsim.mapping.layout import Mapping
@@ -57,7 +57,7 @@ class Arrays(NamedTuple):
         gain: (G, q * C), of the type of merged codes.
         correction: (G, C), of that type.
         steps: shift, bits and factor of each input step, int64 (steps, 3).
-        adc: limit, full scale, stretched, int64 (3,).
+        adc: limit, full scale, stretched, limit that the type of sums holds, greatest sum, int64 (5,).
         codes: the codes of sums from 0 on, int64; used where they are stretched.
     """
 
@@ -90,19 +90,26 @@ class PackedArrays:
         return max(step.shift + step.bits for step in self.steps)
 
     @cached_property
-    def merged_kind(self) -> np.dtype[Any]:
-        """An integer type that no merged code, correction or part of them leaves."""
-        programmed = self.programmed
-        reads = min(self.greatest_sum, self.conversion.limit) * sum(abs(step.factor) for step in self.steps)
-        codes = reads * int(np.abs(programmed.gain).sum(axis=(0, 1)).max(initial=0))
+    def kinds(self) -> Kinds:
+        """Integer types that no value nor any part of it leaves, the smallest for what is many."""
+        programmed, code = self.programmed, min(self.greatest_sum, self.conversion.limit)
+        least, most = (code * sum(s.factor for s in self.steps if s.factor * sign > 0) for sign in (-1, 1))
+        codes = (most - least) * int(np.abs(programmed.gain).sum(axis=(0, 1)).max(initial=0))
         rows = np.diff(programmed.starts)
         fixed = (int((np.abs(programmed.correction).T @ rows).max(initial=0)) + int(rows.max())) << self.planes
-        return smallest_kind(reads + codes + fixed, ("int32", "int64"))
+        return Kinds(
+            input_kind(self.planes, any(step.factor < 0 for step in self.steps)),
+            smallest_kind(0, self.greatest_sum, ("uint8", "uint16", "uint32", "int64")),
+            smallest_kind(least, most, ("int16", "uint16", "int32", "int64")),
+            smallest_kind(-codes - fixed, codes + fixed, ("int32", "int64")),
+        )
 
     @cached_property
     def arrays(self) -> Arrays:
         """As kernels take them."""
-        programmed, adc, kind = self.programmed, self.conversion, self.merged_kind
+        programmed, adc, kind = self.programmed, self.conversion, self.kinds.merged
+        # No sum is above the greatest one, so a limit that its type could not hold may as well be that one.
+        clip = self.greatest_sum if adc.stretched else min(adc.limit, self.greatest_sum)
         sums = np.arange(min(self.greatest_sum + 1, MOST_CODES) if adc.stretched else 0)
         return Arrays(
             programmed.starts,
@@ -110,7 +117,7 @@ class PackedArrays:
             programmed.gain.reshape(programmed.groups, -1).astype(kind),
             programmed.correction.astype(kind),
             np.array([(s.shift, s.bits, s.factor) for s in self.steps], dtype=np.int64),
-            np.array([adc.limit, adc.full_scale, adc.stretched], dtype=np.int64),
+            np.array([adc.limit, adc.full_scale, adc.stretched, clip, self.greatest_sum], dtype=np.int64),
             adc.codes(sums),
         )
 
@@ -119,7 +126,7 @@ class PackedArrays:
         rows = np.diff(self.programmed.starts)
         chunk = LONG_CHUNK if windows * len(self.steps) >= MANY_READS else SHORT_CHUNK
         columns = len(self.programmed.columns)
-        return Sizes(int(rows.sum()), columns, len(self.steps), self.planes, tuple(rows.tolist()), chunk)
+        return Sizes(int(rows.sum()), columns, self.planes, tuple(rows.tolist()), chunk)
 
     def read(
         self, kernels: ModuleType, padded: NDArray[Any], span: tuple[int, int], codes: NDArray[Any], fixed: NDArray[Any]
@@ -127,8 +134,7 @@ class PackedArrays:
         """A span of windows of padded images, see `kernels.read_windows`."""
         first, last = span
         sizes = self.sizes(last - first)
-        sums = smallest_kind(self.greatest_sum, ("uint8", "uint16", "uint32", "int64"))
-        memory = scratch(sizes, Kinds(padded.dtype, sums, self.merged_kind), last - first)
+        memory = scratch(sizes, self.kinds, last - first)
         images, span_of = padded.view(unsigned(padded.dtype)), (first, last, sizes.chunk)
         seen: tuple[int, int] = kernels.read_windows(
             self.port.compiled, self.arrays, memory, images, span_of, codes, fixed

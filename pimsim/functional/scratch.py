@@ -25,7 +25,6 @@ class Sizes(NamedTuple):
     Attributes:
         rows: R, of all groups.
         columns: C, weight columns.
-        steps: input steps.
         planes: bits of an input.
         group_rows: rows of each group.
         chunk: rows of a chunk.
@@ -33,7 +32,6 @@ class Sizes(NamedTuple):
 
     rows: int
     columns: int
-    steps: int
     planes: int
     group_rows: tuple[int, ...]
     chunk: int
@@ -63,10 +61,12 @@ class Scratch(NamedTuple):
         drives: packed bits of each chunk, uint8 (W / BLOCK, planes, chunks of all groups, BLOCK).
         busy: not zero where any row of a group is driven, uint8 (W / BLOCK, planes, G, BLOCK).
         table: partial sums, (chunks of a group, 2**chunk, LANES).
-        sums: column sums of all steps of a window, (steps, LANES), of the same type.
-        more: column sums of one plane, (1, LANES), of the same type.
+        sums: column sums of one window and step, (LANES,), of the same type.
+        more: column sums of one plane, likewise.
+        highest: the greatest sums so far, likewise.
+        over: clipped conversions, uint8 (LANES,).
         reads: shifted and added codes, (LANES,).
-        analog: merged codes, (W, C), of the same type.
+        analog: merged codes, (W, C).
         digital: corrections, (W, C), of that type.
     """
 
@@ -77,6 +77,8 @@ class Scratch(NamedTuple):
     table: NDArray[Any]
     sums: NDArray[Any]
     more: NDArray[Any]
+    highest: NDArray[Any]
+    over: NDArray[np.uint8]
     reads: NDArray[Any]
     analog: NDArray[Any]
     digital: NDArray[Any]
@@ -88,11 +90,13 @@ class Kinds(NamedTuple):
     Attributes:
         inputs: integers as given.
         sums: column sums.
+        reads: codes shifted and added over the input steps.
         merged: shifted and added codes, and corrections.
     """
 
     inputs: np.dtype[Any]
     sums: np.dtype[Any]
+    reads: np.dtype[Any]
     merged: np.dtype[Any]
 
 
@@ -109,9 +113,11 @@ def scratch(sizes: Sizes, kinds: Kinds, most: int) -> Scratch:
         drives=np.empty((blocks, sizes.planes, sum(sizes.chunks), BLOCK), np.uint8),
         busy=np.empty((blocks, sizes.planes, groups, BLOCK), np.uint8),
         table=table,
-        sums=np.empty((sizes.steps, LANES), kinds.sums),
-        more=np.empty((1, LANES), kinds.sums),
-        reads=np.empty(LANES, kinds.merged),
+        sums=np.empty(LANES, kinds.sums),
+        more=np.empty(LANES, kinds.sums),
+        highest=np.empty(LANES, kinds.sums),
+        over=np.empty(LANES, np.uint8),
+        reads=np.empty(LANES, kinds.reads),
         analog=merged[0],
         digital=merged[1],
     )
@@ -128,6 +134,6 @@ def input_kind(bits: int, signed: bool) -> np.dtype[Any]:
     return np.dtype(f"{'int' if signed else 'uint'}{size}")
 
 
-def smallest_kind(greatest: int, kinds: tuple[str, ...]) -> np.dtype[Any]:
-    """The first of these integer types that holds 0 to ``greatest``; they come in order of size."""
-    return next(np.dtype(kind) for kind in kinds if greatest <= np.iinfo(kind).max)
+def smallest_kind(least: int, greatest: int, kinds: tuple[str, ...]) -> np.dtype[Any]:
+    """The first of these integer types that holds ``least`` to ``greatest``; they come in order of size."""
+    return next(np.dtype(k) for k in kinds if np.iinfo(k).min <= least and greatest <= np.iinfo(k).max)
