@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pimsim.compiling import kernel
 from pimsim.functional.lookup import read_block
 
@@ -17,25 +19,29 @@ from pimsim.functional.lookup import read_block
 def gather(port: Any, images: Any, first: int, values: Any) -> None:
     """The inputs of windows from number ``first`` on, values (R, W), from padded images (N, pixels)."""
     done, windows, width = 0, port.origins.size, port.grid[1]
-    step = port.origins[1] - port.origins[0] if width > 1 else 1
+    step = np.uint64(port.origins[1] - port.origins[0] if width > 1 else 1)
+    pixels = images.reshape(-1)
     while done < values.shape[1]:
         image, window = divmod(first + done, windows)
         run = min(width - window % width, values.shape[1] - done)
-        pixels = images[image, port.origins[window] :]
+        origin = image * images.shape[1] + port.origins[window]
         for r in range(port.offsets.size):
-            copy_run(pixels[port.offsets[r] :], step, values[r, done : done + run])
+            copy_run(pixels, np.uint64(origin + port.offsets[r]), step, values[r], np.uint64(done), np.uint64(run))
         done += run
 
 
 @kernel
-def copy_run(pixels: Any, step: int, values: Any) -> None:
-    """Every ``step``-th pixel; a loop of its own where all of them are, for vectors."""
+def copy_run(pixels: Any, start: Any, step: Any, values: Any, first: Any, run: Any) -> None:
+    """``run`` pixels from ``start`` on, ``step`` apart, to values from ``first`` on; all unsigned.
+
+    A signed index might count from the end, which keeps a loop from vectors; so would a step in the first loop.
+    """
     if step == 1:
-        for n in range(values.size):
-            values[n] = pixels[n]
+        for n in range(run):
+            values[first + n] = pixels[start + n]
     else:
-        for n in range(values.size):
-            values[n] = pixels[n * step]
+        for n in range(run):
+            values[first + n] = pixels[start + n * step]
 
 
 @kernel
@@ -46,19 +52,30 @@ def scatter(port: Any, values: Any, first: int, outputs: Any) -> None:
     """
     done, windows, width = 0, port.origins.size, port.grid[1]
     (height, breadth), (down, across) = port.size, port.outputs
+    flat = outputs.reshape(-1)
     while done < values.shape[1]:
         image, window = divmod(first + done, windows)
-        run, output = min(width - window % width, values.shape[1] - done), outputs[image]
+        run = min(width - window % width, values.shape[1] - done)
         top, left = window // width * down, window % width * across
         for c in range(values.shape[0]):
             y, x = top + port.a[c], left + port.b[c]
             # As many windows as still write inside the map in this row of the grid.
             inside = min(run, (breadth - x + across - 1) // across)
-            if y < height:
-                start = (port.channel[c] * height + y) * breadth + x
-                for n in range(inside):
-                    output[start + n * across] += values[c, done + n]
+            if y < height and inside > 0:
+                start = image * outputs.shape[1] + (port.channel[c] * height + y) * breadth + x
+                add_run(values[c], np.uint64(done), np.uint64(inside), flat, np.uint64(start), np.uint64(across))
         done += run
+
+
+@kernel
+def add_run(values: Any, first: Any, run: Any, outputs: Any, start: Any, step: Any) -> None:
+    """Add ``run`` values from ``first`` on to outputs from ``start`` on, ``step`` apart; see `copy_run`."""
+    if step == 1:
+        for n in range(run):
+            outputs[start + n] += np.int64(values[first + n])
+    else:
+        for n in range(run):
+            outputs[start + n * step] += np.int64(values[first + n])
 
 
 @kernel
