@@ -19,7 +19,17 @@ from pimsim.errors import SimulationError
 from pimsim.functional.conversion import Conversion
 from pimsim.functional.parts import over_cores
 from pimsim.functional.programming import ProgrammedRows
-from pimsim.functional.scratch import Kinds, Sizes, input_kind, scratch, smallest_kind, unsigned
+from pimsim.functional.scratch import (
+    CACHE_BYTES,
+    LANES,
+    MOST_WINDOWS,
+    Kinds,
+    Sizes,
+    input_kind,
+    scratch,
+    smallest_kind,
+    unsigned,
+)
 from pimsim.functional.windows import WindowPort
 from pimsim.hardware.encodings import InputStep
 from pimsim.mapping.layout import Mapping
@@ -27,10 +37,8 @@ from pimsim.mapping.layout import Mapping
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Rows of a chunk where a table is read often, and where building it would cost more than it saves.
-LONG_CHUNK, SHORT_CHUNK = 6, 4
-#: Reads of a table that make a long chunk pay.
-MANY_READS = 1024
+#: Most rows of a chunk: an index is a byte.
+MOST_CHUNK = 8
 #: Entries of the table of stretched codes; greater sums are computed.
 MOST_CODES = 2**16
 
@@ -124,9 +132,8 @@ class PackedArrays:
     def sizes(self, windows: int) -> Sizes:
         """What working memory depends on, for that many windows in a row."""
         rows = np.diff(self.programmed.starts)
-        chunk = LONG_CHUNK if windows * len(self.steps) >= MANY_READS else SHORT_CHUNK
-        columns = len(self.programmed.columns)
-        return Sizes(int(rows.sum()), columns, self.planes, tuple(rows.tolist()), chunk)
+        chunk = best_chunk(int(rows.max()), min(windows, MOST_WINDOWS) * self.planes, self.kinds.sums.itemsize)
+        return Sizes(int(rows.sum()), len(self.programmed.columns), self.planes, tuple(rows.tolist()), chunk)
 
     def read(
         self, kernels: ModuleType, padded: NDArray[Any], span: tuple[int, int], codes: NDArray[Any], fixed: NDArray[Any]
@@ -140,6 +147,19 @@ class PackedArrays:
             self.port.compiled, self.arrays, memory, images, span_of, codes, fixed
         )
         return seen
+
+
+def best_chunk(rows: int, reads: int, itemsize: int) -> int:
+    """Rows of a chunk that make the fewest steps: lines built, and lines added in every read of the group.
+
+    Only those whose table stays in the second cache, if any does.
+    """
+
+    def cost(chunk: int) -> tuple[bool, int]:
+        chunks, lines = -(-rows // chunk), 1 << chunk
+        return chunks * lines * LANES * itemsize > CACHE_BYTES and chunk > 1, chunks * (reads + lines)
+
+    return min(range(1, MOST_CHUNK + 1), key=cost)
 
 
 @dataclass(frozen=True, eq=False)

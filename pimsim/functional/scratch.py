@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ LANES = 64
 BLOCK = 128
 #: What the largest array of a block should not pass, to stay in the second cache (bytes).
 CACHE_BYTES = 2**18
+#: Bytes that a cache loads at once.
+CACHE_LINE = 64
 #: Most windows of a block.
 MOST_WINDOWS = 2048
 
@@ -105,7 +108,7 @@ def scratch(sizes: Sizes, kinds: Kinds, most: int) -> Scratch:
     windows = sizes.windows(most)
     blocks, groups = windows // BLOCK, len(sizes.group_rows)
     signed = np.zeros((sizes.rows, windows), kinds.inputs)
-    table = np.empty((max(sizes.chunks), 1 << sizes.chunk, LANES), kinds.sums)
+    table = aligned((max(sizes.chunks), 1 << sizes.chunk, LANES), kinds.sums)
     merged = [np.empty((windows, sizes.columns), kinds.merged) for _ in range(2)]
     return Scratch(
         values=signed.view(unsigned(kinds.inputs)),
@@ -121,6 +124,14 @@ def scratch(sizes: Sizes, kinds: Kinds, most: int) -> Scratch:
         analog=merged[0],
         digital=merged[1],
     )
+
+
+def aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+    """An empty array that begins with a line of the cache, so that its own lines do not straddle two."""
+    size = math.prod(shape) * kind.itemsize
+    memory = np.empty(size + CACHE_LINE, np.uint8)
+    first = -memory.ctypes.data % CACHE_LINE
+    return memory[first : first + size].view(kind).reshape(shape)
 
 
 def unsigned(kind: np.dtype[Any]) -> np.dtype[Any]:
