@@ -93,13 +93,13 @@ def clip_lines(typing: Any, codes: Any, limit: Any, highest: Any, over: Any) -> 
 
 @intrinsic
 def merge_lines(typing: Any, codes: Any, factor: Any, reads: Any) -> Any:
-    """reads += codes * factor, in the type of the reads."""
+    """reads += codes * factor, in the type of the reads, which holds the codes even where that of the sums is wider."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, out = (_Lines(context, builder, signature.args[i], arguments[i]) for i in (0, 2))
-        value = source.load()
-        if source.vector != out.vector:
-            value = builder.zext(value, out.vector)
+        value, bits = source.load(), [lines.vector.element.width for lines in (source, out)]
+        if bits[0] != bits[1]:
+            value = (builder.zext if bits[0] < bits[1] else builder.trunc)(value, out.vector)
         out.store(builder.add(out.load(), builder.mul(value, out.spread(arguments[1]))))
         return context.get_dummy_value()
 

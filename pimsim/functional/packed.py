@@ -107,8 +107,9 @@ class PackedArrays:
         fixed = (int((np.abs(programmed.correction).T @ rows).max(initial=0)) + int(rows.max())) << self.planes
         return Kinds(
             input_kind(self.planes, any(step.factor < 0 for step in self.steps)),
-            smallest_kind(0, self.greatest_sum, ("uint8", "uint16", "uint32", "int64")),
-            smallest_kind(least, most, ("int16", "uint16", "int32", "int64")),
+            # Few types, because kernels are compiled for each combination.
+            smallest_kind(0, self.greatest_sum, ("uint8", "uint16", "int64")),
+            smallest_kind(least, most, ("uint16", "int32", "int64")),
             smallest_kind(-codes - fixed, codes + fixed, ("int32", "int64")),
         )
 
