@@ -227,8 +227,9 @@ def no_numba(monkeypatch: pytest.MonkeyPatch) -> str:
     """As on a machine without a working numba; the reason."""
     reason = "numba does not work here (ImportError: no numba)"
     monkeypatch.setattr(packed, "why_not", lambda: reason)
+    uncached = packed.compiled_kernels.__wrapped__
     for module in (packed, collapse, crossbar):
-        monkeypatch.setattr(module, "compiled_kernels", packed.compiled_kernels.__wrapped__)
+        monkeypatch.setattr(module, "compiled_kernels", uncached)
     return reason
 
 
