@@ -5,13 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pimsim.api.mapping import array_of_chip
-from pimsim.functional.crossbar import CrossbarMultiplier, ReadOut
-from pimsim.functional.reference import reference_convolution
 from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayShape
@@ -22,8 +19,6 @@ from pimsim.simulation.building import build_plan
 from pimsim.simulation.event import play
 from pimsim.simulation.network import simulate
 from pimsim.simulation.work import layer_work
-
-IMAGES = 32
 
 
 @pytest.mark.benchmark(group="mapping")
@@ -56,42 +51,6 @@ def test_simulate_resnet20(
     result = benchmark.pedantic(simulate, (network, placements, chip), rounds=3)
     steps = sum(layer.array_steps for layer in result.layers)
     benchmark.extra_info["array_steps_per_s"] = round(steps / benchmark.stats.stats.min)
-
-
-@pytest.mark.benchmark(group="functional")
-@pytest.mark.parametrize("exact", ["auto", "bit-serial"])
-def test_crossbar_resnet20(
-    benchmark: BenchmarkFixture, network: Network, placements: list[Placement], chip: Chip, exact: str
-) -> None:
-    """All layers of ResNet-20 on random inputs; extra_info holds images a second."""
-    names = [layer.name for layer in network.layers]
-    read_out = ReadOut(chip.crossbar, chip.macro.row_driver, chip.macro.adc, exact)
-    crossbar = CrossbarMultiplier(dict(zip(names, placements, strict=True)), read_out)
-    inputs = _inputs(network)
-    run = lambda: [crossbar(layer, x) for layer, x in zip(network.layers, inputs, strict=True)]  # noqa: E731
-    run()
-    benchmark.pedantic(run, rounds=3)
-    benchmark.extra_info["images_per_s"] = round(IMAGES / benchmark.stats.stats.min, 1)
-
-
-@pytest.mark.benchmark(group="functional")
-def test_reference_resnet20(benchmark: BenchmarkFixture, network: Network) -> None:
-    inputs = [x.numpy() for x in _inputs(network)]
-    run = lambda: [reference_convolution(layer, x) for layer, x in zip(network.layers, inputs, strict=True)]  # noqa: E731
-    benchmark.pedantic(run, rounds=2)
-    benchmark.extra_info["images_per_s"] = round(IMAGES / benchmark.stats.stats.min, 1)
-
-
-def _inputs(network: Network) -> list:  # type: ignore[type-arg]
-    import torch
-
-    generator = np.random.default_rng(1)
-    return [
-        torch.from_numpy(
-            generator.integers(0, 256, (IMAGES, layer.geometry.in_channels, *layer.geometry.input_size), dtype=np.int32)
-        )
-        for layer in network.layers
-    ]
 
 
 @pytest.mark.benchmark(group="start")

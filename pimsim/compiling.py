@@ -23,8 +23,8 @@ the kernel was compiled from; what does not agree is compiled again, silently.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import pickle
+import sys
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property, update_wrapper
@@ -136,15 +136,25 @@ def _parts(entry: Kernel, seen: set[int]) -> Iterator[str]:
     if id(entry) in seen:
         return
     seen.add(id(entry))
-    path = Path(inspect.getfile(entry.python))
-    yield f"{entry!r} {sorted(entry.options.items())!r}"
-    yield path.read_text(encoding="utf-8") if path.exists() else entry.python.__code__.co_code.hex()
+    yield f"{entry!r} {sorted(entry.options.items())!r} {entry.python.__code__.co_code.hex()}"
+    yield _source(entry.python.__code__.co_filename)
     for name in entry.python.__code__.co_names:
         value = entry.python.__globals__.get(name)
         if isinstance(value, Kernel):
             yield from _parts(value, seen)
         elif isinstance(value, (Number, str, tuple)):
             yield f"{name} = {value!r}"
+        elif callable(value) and _package(value) == _package(entry.python):
+            yield _source(str(sys.modules[value.__module__].__file__))
+
+
+def _source(file: str) -> str:
+    """The text of a module; nothing for code that was typed in."""
+    return Path(file).read_text(encoding="utf-8") if Path(file).exists() else ""
+
+
+def _package(function: Any) -> str:
+    return str(getattr(function, "__module__", "")).partition(".")[0]
 
 
 class GuardedFile:

@@ -13,6 +13,7 @@ from pimsim.api.preparing import Prepared, input_files, prepare
 from pimsim.api.progress import Progress
 from pimsim.api.result import Result
 from pimsim.api.tracing import Keeper, parse_selection
+from pimsim.compiling import why_not
 from pimsim.hardware.records import Chip
 from pimsim.records.check import Check
 from pimsim.records.manifest import Provenance
@@ -47,7 +48,7 @@ def run(
         command=("pimsim", *sys.argv[1:]),
         host_seconds=round(time.monotonic() - started, 3),
     )
-    notes = (*prepared.notes, *simulation.notes, *keeper.notes, *_adc_notes(prepared.chip))
+    notes = (*prepared.notes, *simulation.notes, *keeper.notes, *_adc_notes(prepared.chip), *_engine_notes(checked))
     return Result(workload, simulation, checked, notes, provenance, is_lossless=_is_lossless(prepared.chip))
 
 
@@ -99,3 +100,9 @@ def _adc_notes(chip: Chip) -> tuple[str, ...]:
     loss = "loses nothing" if _is_lossless(chip) else "can lose the highest sums"
     scaled = "" if adc.bits == adc.reference_bits else f" from {adc.reference_bits} bits by the law '{adc.scaling}'"
     return (f"ADC of {adc.bits} bits, {loss}; energy and area scaled{scaled or ': none, as published'}",)
+
+
+def _engine_notes(checked: Check | None) -> tuple[str, ...]:
+    """Why values were slow, where the compiled engine could not compute them."""
+    reason = None if checked is None else why_not()
+    return () if reason is None else (f"{reason}: the arrays' values come from plain numpy, equal but slower",)
