@@ -30,13 +30,16 @@ class _Draft:
     phases: tuple[Phase, ...]
     steps: tuple[int, ...]
     private: str
+    crowded: bool = False
     stages: list[Stage] = field(default_factory=list)
     slots: list[Slots] = field(default_factory=list)
     resources: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, inputs: tuple[int, ...], jobs: tuple[Jobs, ...], shared: str = "") -> int:
-        """Add a stage; ``shared`` names a resource that others may use."""
+        """Add a stage; ``shared`` names a resource that others may use, all of them where it is crowded."""
         resource = shared or f"{self.private} {name} {len(self.stages)}"
+        if shared and self.crowded:
+            resource = shared.split()[0]
         number = self.resources.setdefault(resource, len(self.resources))
         self.stages.append(Stage(name, number, inputs, jobs, name in ("array", "adc", "shift_add")))
         return len(self.stages) - 1
@@ -88,10 +91,12 @@ def layer_plans(
     count = draw(st.integers(1, phases))
     lengths = tuple(Phase(draw(st.integers(1, windows)), 1) for _ in range(count))
     per_phase = tuple(draw(st.lists(st.integers(1, steps), min_size=count, max_size=count)))
-    draft = _Draft(draw, lengths, per_phase if draw(st.booleans()) else per_phase[:1] * count, name)
+    draft = _Draft(
+        draw, lengths, per_phase if draw(st.booleans()) else per_phase[:1] * count, name, draw(st.booleans())
+    )
     loads = [_add_load(draft, number, shared) for number in range(draw(st.integers(1, 2)))]
     streams = [_add_stream(draft, draw(st.sampled_from(loads))[1], shared) for _ in range(draw(st.integers(1, 3)))]
-    departure, ends = _add_tail(draft, tuple(shift for _, shift in streams))
+    departure, ends = _add_tail(draft, tuple(shift for _, shift in streams), shared)
     ports = [f"port {number}" if shared and draw(st.booleans()) else "" for number in range(draw(st.integers(1, 2)))]
     writes = tuple(draft.add("edram_write", ends, draft.whole(), port) for port in ports)
     _add_window_buffers(draft, loads, streams, ends, writes)
@@ -113,7 +118,7 @@ def _add_stream(draft: _Draft, bus: int, shared: bool) -> tuple[int, int]:
     units = draw(st.sampled_from([1, 3]))
     array = source = draft.add("array", (bus,), draft.stepped(idle, units))
     if draw(st.integers(0, 4)) < 4:
-        converter = "adc 0" if shared and draw(st.integers(0, 2)) == 2 else ""
+        converter = "adc 0" if shared and draw(st.booleans()) else ""
         source = draft.add("adc", (array,), draft.stepped(idle, units), converter)
         draft.hold("sample_hold", array, "end", (source,), "leave", False, "adc")
     shift = draft.add("shift_add", (source,), draft.stepped(idle, units))
@@ -124,7 +129,7 @@ def _add_stream(draft: _Draft, bus: int, shared: bool) -> tuple[int, int]:
     return array, shift
 
 
-def _add_tail(draft: _Draft, inputs: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+def _add_tail(draft: _Draft, inputs: tuple[int, ...], shared: bool) -> tuple[int, tuple[int, ...]]:
     """Merge and what follows, and a tree of links; the stage where a window departs, and the ends of the ways."""
     draw = draft.draw
     departure = draft.add("merge", inputs, draft.whole())
@@ -137,7 +142,7 @@ def _add_tail(draft: _Draft, inputs: tuple[int, ...]) -> tuple[int, tuple[int, .
     for number in range(draw(st.integers(0, 3))):
         source = draw(st.sampled_from([departure, *links]))
         inner.add(source)
-        link = draft.add("router", (source,), draft.whole(), f"link {number}" * draw(st.booleans()))
+        link = draft.add("router", (source,), draft.whole(), f"link {number}" * (shared and draw(st.booleans())))
         draft.hold("link", source, "end", (link,), "start", True)
         links.append(link)
     return departure, tuple(link for link in links if link not in inner) or (departure,)
@@ -178,10 +183,7 @@ def _add_wild_buffer(draft: _Draft) -> None:
 @st.composite
 def network_plans(draw: st.DrawFn, layers: int = 3, images: int = 4) -> NetworkPlan:
     """Random layers that read one another's windows; buffers of the least capacity, larger, or one too small."""
-    made = tuple(
-        replace(draw(layer_plans(4, 3, 2, name=f"l{number}")), name=f"l{number}")
-        for number in range(draw(st.integers(1, layers)))
-    )
+    made = tuple(draw(layer_plans(4, name=f"l{number}")) for number in range(draw(st.integers(1, layers))))
     found = [
         _dependency(draw, made, producer, consumer)
         for consumer in range(1, len(made))
