@@ -33,7 +33,7 @@ def network() -> Network:
         Layer(layer.geometry, layer.precision, generator.integers(-127, 128, layer.geometry.weight_shape))
         for layer in shapes.layers
     ]
-    return Network("resnet20", tuple(layers))
+    return Network("resnet20", tuple(layers), edges=shapes.edges)
 
 
 @pytest.fixture(scope="session")

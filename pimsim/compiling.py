@@ -29,6 +29,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property, update_wrapper
 from importlib import import_module
+from numbers import Number
 from pathlib import Path
 from types import FunctionType
 from typing import Any, overload
@@ -41,7 +42,8 @@ class Kernel:
 
     Attributes:
         python: the function as written.
-        options: what ``numba.njit`` is given, over ``nogil=True``.
+        options: what ``numba.njit`` is given, over ``nogil=True``; and ``inner=True`` for one that only other kernels
+            call, which compiles faster.
     """
 
     def __init__(self, python: FunctionType, options: dict[str, Any]) -> None:
@@ -72,7 +74,10 @@ class Kernel:
             raise SimulationError(name, reason, fix="Install a working numba, or use what needs none")
         import numba
 
-        dispatcher = numba.njit(**{"nogil": True, **self.options})(self.python)
+        options = {"nogil": True, **self.options}
+        if options.pop("inner", False):
+            options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        dispatcher = numba.njit(**options)(self.python)
         with suppress(RuntimeError):  # numba: no folder that can be written; works without a cache
             dispatcher.enable_caching()
             dispatcher._cache._cache_file = GuardedFile(dispatcher._cache._cache_file, stamp(self))
@@ -138,7 +143,7 @@ def _parts(entry: Kernel, seen: set[int]) -> Iterator[str]:
         value = entry.python.__globals__.get(name)
         if isinstance(value, Kernel):
             yield from _parts(value, seen)
-        elif isinstance(value, (bool, int, float, str, tuple)):
+        elif isinstance(value, (Number, str, tuple)):
             yield f"{name} = {value!r}"
 
 

@@ -89,7 +89,8 @@ class Workload(BaseModel):
         discipline: stage overlap; None: the chip's.
         images: test images that are checked; None: 8, or all of ``data``.
         crossbar_images: of those, how many also run on the crossbar model and are compared; None: at most 64.
-        calibration_images: images that set the activation scales after training.
+        calibration_images: images that set the activation scales after training; None: 256, or as many as hold 2**22
+            values (at least 16) where images are that large.
         seed: of the seeded inputs.
         results: result folder; None: ``results/NAME``.
         trace: spans that the trace keeps, ``layer=NAME,windows=FIRST:LAST``, or ``none``.
@@ -120,7 +121,7 @@ class Workload(BaseModel):
     discipline: Literal["pipelined", "multiplexed", "serial"] | None = None
     images: Count | None = None
     crossbar_images: Count | None = None
-    calibration_images: Count = 256
+    calibration_images: Count | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     results: str | None = None
     trace: str | None = None

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Build = Callable[[], Any]
 #: Images that are checked when the workload does not say how many.
 SEEDED_IMAGES, LABELLED_IMAGES = 8, 256
+#: Images that set the activation scales when the workload does not say how many: the most, the values that
+#: they may hold together, and the fewest.
+CALIBRATION_IMAGES, CALIBRATION_VALUES, FEWEST_CALIBRATION_IMAGES = 256, 2**22, 16
 #: Values of all seeded images together: 4 GiB of float32.
 LARGEST_INPUT = 2**30
 
@@ -146,11 +149,17 @@ def _seeded(workload: Workload) -> tuple[Images, Tensor, tuple[str, ...]]:
 
     assert workload.input_shape is not None
     count = workload.images or SEEDED_IMAGES
-    _check_memory(workload.input_shape, workload.calibration_images + count)
+    calibrating = workload.calibration_images or calibration_count(workload.input_shape)
+    _check_memory(workload.input_shape, calibrating + count)
     generator = torch.Generator().manual_seed(workload.seed)
-    calibration = torch.randn(workload.calibration_images, *workload.input_shape, generator=generator)
+    calibration = torch.randn(calibrating, *workload.input_shape, generator=generator)
     images = torch.randn(count, *workload.input_shape, generator=generator)
     return Images(count, None, images), calibration, (f"inputs are seeded normal numbers (seed {workload.seed})",)
+
+
+def calibration_count(shape: tuple[int, ...]) -> int:
+    """How many images of ``shape`` (C, H, W) set the activation scales when nobody says."""
+    return max(min(CALIBRATION_IMAGES, CALIBRATION_VALUES // prod(shape)), FEWEST_CALIBRATION_IMAGES)
 
 
 def _check_memory(shape: tuple[int, int, int], images: int) -> None:
@@ -167,9 +176,10 @@ def _from_data(workload: Workload) -> tuple[Images, Tensor, tuple[str, ...]]:
 
     assert workload.data is not None
     source, size = workload.data, workload.image_size
-    train = load_dataset(source, "train", workload.normalize, workload.calibration_images, size)
     test = load_dataset(source, "test", workload.normalize, workload.images or LABELLED_IMAGES, size)
     _check_count(workload, len(test))
+    calibrating = workload.calibration_images or calibration_count(test.shape)
+    train = load_dataset(source, "train", workload.normalize, calibrating, size)
     notes = () if train.split == "train" else (f"calibrated on the {train.split} images: the data has no train/",)
     return Images(len(test), test, None), train.images, notes
 

@@ -60,7 +60,9 @@ def _run(
     crossbar_images: Annotated[
         int | None, typer.Option(help="Of those, images that go through the arrays.  [default: all]")
     ] = None,
-    calibration_images: Annotated[int | None, typer.Option(help="Images that set activation scales.")] = None,
+    calibration_images: Annotated[
+        int | None, typer.Option(help="Images that set activation scales.  [default: 256, fewer where they are large]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the seeded inputs.  [default: 0]")] = None,
     results: Annotated[str | None, typer.Option(help="Result folder.  [default: results/NAME]")] = None,
     trace: Annotated[

@@ -20,6 +20,7 @@ from pimsim.network.quantizers import (
     weight_range,
 )
 from pimsim.network.steps import CrossbarOp
+from pimsim.network.threads import one_thread
 
 Records = dict[str, LayerQuantization]
 Choice = TypeVar("Choice")
@@ -116,7 +117,8 @@ def calibrate(program: Program, images: Tensor, request: QuantizationRequest) ->
     if len(images) == 0:
         raise QuantizationError("no calibration images", "scales of activations are found on at least one image")
     samples = sample_inputs(program, images)
-    return {op.name: _calibrate_one(op, samples[op.name], request) for op in crossbar_ops(program)}
+    with one_thread():
+        return {op.name: _calibrate_one(op, samples[op.name], request) for op in crossbar_ops(program)}
 
 
 def crossbar_ops(program: Program) -> tuple[CrossbarOp, ...]:

@@ -6,7 +6,7 @@ layers. Pooling, padding, slicing and residual additions between the layers are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pimsim.errors import NetworkError
 
 if TYPE_CHECKING:
-    from pimsim.network.layers import Layer
+    from pimsim.network.layers import Geometry, Layer, Pair
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,38 @@ Reach.WHOLE = Reach(0, 0, 0)
 
 
 @dataclass(frozen=True)
+class Area:
+    """A `Reach` in both dimensions of a map."""
+
+    rows: Reach = Reach()
+    columns: Reach = Reach()
+
+    WHOLE: ClassVar[Area]
+
+    def through(self, window: Area) -> Area:
+        """The area of a value computed from this one, whose positions need ``window`` of this value's."""
+        return Area(self.rows.through(window.rows), self.columns.through(window.columns))
+
+    def union(self, other: Area) -> Area:
+        """The least area that holds both."""
+        return Area(self.rows.union(other.rows), self.columns.union(other.columns))
+
+
+Area.WHOLE = Area(Reach.WHOLE, Reach.WHOLE)
+
+#: Names of layers to the area of their outputs that a value is computed from.
+Areas = Mapping[str, Area]
+
+
+def unite(parts: Iterable[Areas]) -> Areas:
+    """What a value needs that is computed from all of these, position by position."""
+    united: dict[str, Area] = {}
+    for name, area in (pair for part in parts for pair in part.items()):
+        united[name] = united[name].union(area) if name in united else area
+    return united
+
+
+@dataclass(frozen=True)
 class Edge:
     """The input map of ``consumer`` (without its padding) is computed from outputs of ``producer``.
 
@@ -88,17 +120,17 @@ class Edge:
 
 def chain(layers: Sequence[Layer]) -> tuple[Edge, ...]:
     """Every layer fed by the one before it, with what `resize` takes to lie between them."""
-    return tuple(_link(producer, consumer) for producer, consumer in pairwise(layers))
+    return tuple(_link(producer.geometry, consumer.geometry) for producer, consumer in pairwise(layers))
 
 
-def resize(produced: int, read: int) -> Reach:
-    """The reach between a map of ``produced`` positions and the ``read`` positions made of it.
+def resize(produced: Pair, read: Pair) -> Area:
+    """The area between a map of ``produced`` (rows, columns) and a map of ``read`` that is made of it.
 
-    Equal sizes are the same positions; a whole multiple is a pooling whose kernel and stride are that
-    multiple; anything else needs the whole map.
+    In each dimension equal sizes are the same positions; a whole multiple is a pooling whose kernel and stride are
+    that multiple; anything else needs the whole map.
     """
-    ratio, rest = divmod(produced, read)
-    return Reach.WHOLE if rest or not ratio else Reach.window(ratio, ratio)
+    rows, columns = (_resize(*sizes) for sizes in zip(produced, read, strict=True))
+    return Area(rows, columns)
 
 
 def check_edges(edges: Sequence[Edge], names: Sequence[str], where: str | None = None) -> None:
@@ -121,7 +153,11 @@ def check_edges(edges: Sequence[Edge], names: Sequence[str], where: str | None =
         raise NetworkError(f"edge {producer} -> {consumer} twice", "two layers have at most one edge", where)
 
 
-def _link(producer: Layer, consumer: Layer) -> Edge:
-    sizes = zip(producer.geometry.output_size, consumer.geometry.input_size, strict=True)
-    rows, columns = (resize(produced, read) for produced, read in sizes)
-    return Edge(producer.name, consumer.name, rows, columns)
+def _link(producer: Geometry, consumer: Geometry) -> Edge:
+    area = resize(producer.output_size, consumer.input_size)
+    return Edge(producer.name, consumer.name, area.rows, area.columns)
+
+
+def _resize(produced: int, read: int) -> Reach:
+    ratio, rest = divmod(produced, read)
+    return Reach.WHOLE if rest or not ratio else Reach.window(ratio, ratio)

@@ -56,6 +56,11 @@ class ImageDataset:
         """Every image as float32 (N, C, H, W), normalized; needs the memory for all."""
         return self.to_float(self.pixels())
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of the first image, which stands for all."""
+        return tuple(self.read_pixels(torch.arange(1)).shape[1:])
+
     def pixels(self) -> Tensor:
         """Every image as uint8 (N, C, H, W)."""
         return self.read_pixels(torch.arange(len(self)))

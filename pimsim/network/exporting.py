@@ -78,13 +78,17 @@ def export_network(module: nn.Module, input_shape: ImageShape, batched: bool = T
     return _flatten(program, False)
 
 
-def check_forward(module: nn.Module, input_shape: ImageShape) -> None:
-    """Raises `NetworkError` where ``module`` cannot take an image of ``input_shape`` (C, H, W)."""
+def run_one_by_one(module: nn.Module, images: Tensor) -> list[Any]:
+    """What ``module`` itself gives for each of the float images (N, C, H, W).
+
+    Raises:
+        NetworkError: it cannot take an image of that shape.
+    """
     try:
         with torch.no_grad():
-            module.eval()(torch.zeros(1, *input_shape))
+            return [module.eval()(image) for image in torch.split(images, 1)]
     except Exception as error:
-        shape = ",".join(map(str, input_shape))
+        shape = ",".join(map(str, images.shape[1:]))
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise NetworkError(
             f"input shape {shape}",

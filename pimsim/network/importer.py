@@ -27,7 +27,7 @@ from pimsim.network.calibration import (
     read_records,
 )
 from pimsim.network.checkpoints import Checkpoint, load_checkpoint
-from pimsim.network.exporting import TRACED_IMAGES, check_forward, check_input_shape, export_network
+from pimsim.network.exporting import TRACED_IMAGES, check_input_shape, export_network, run_one_by_one
 from pimsim.network.folding import fold
 from pimsim.network.layers import Layer, Network, Precision
 from pimsim.network.modules import ModuleSource, load_module
@@ -37,6 +37,7 @@ from pimsim.network.rewrites import rebuild
 from pimsim.network.state_matching import match
 from pimsim.network.steps import CrossbarOp
 from pimsim.network.structure import Structure, trace_structure
+from pimsim.network.threads import one_thread
 
 # The program must give what the module gives; float32 sums in another order differ by this much.
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
@@ -98,12 +99,13 @@ def import_float(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Progr
         NetworkError: the module cannot run on such images or be traced, or gives other values when traced.
     """
     shape = check_input_shape(input_shape)
-    images, expected = _witness(module, shape)
-    for batched in (True, False):
-        exported = export_network(module, shape, batched)
-        program = Program(fold(exported), shape, exported.batched)
-        if _agrees(program, images, expected):
-            return _with_layers(module, program), exported.notes
+    with one_thread():
+        images, expected = _witness(module, shape)
+        for batched in (True, False):
+            exported = export_network(module, shape, batched)
+            program = Program(fold(exported), shape, exported.batched)
+            if _agrees(program, images, expected):
+                return _with_layers(module, program), exported.notes
     raise NetworkError(
         f"network {type(module).__name__} whose traced operations give other values than the module",
         "a network must give the same output for the same image",
@@ -114,10 +116,12 @@ def import_float(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Progr
 
 def quantize(program: Program, records: Records, name: str, notes: tuple[str, ...] = ()) -> Network:
     """The integer network of a float program; what is exactly zero stays zero in every quantizer."""
-    structure = trace_structure(program)
-    layers = tuple(integer_layer(op, records[op.name], structure) for op in crossbar_ops(program))
+    with one_thread():
+        structure = trace_structure(program)
+        layers = tuple(integer_layer(op, records[op.name], structure) for op in crossbar_ops(program))
     integer = replace(program, layers={layer.name: layer for layer in layers}, records=records)
-    return Network(name, layers, structure.digital, program.input_shape, integer, (*notes, *structure.notes))
+    notes = (*notes, *structure.notes)
+    return Network(name, layers, structure.digital, program.input_shape, integer, notes, structure.edges)
 
 
 def integer_layer(op: CrossbarOp, record: LayerQuantization, structure: Structure) -> Layer:
@@ -177,11 +181,9 @@ def _post_training(request: QuantizationRequest, recorded: Records, images: int)
 
 def _witness(module: nn.Module, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     """Seeded images and what the module itself gives for each of them."""
-    check_forward(module, shape)
     # Not the number that is traced: a loop over the batch is unrolled for exactly that number.
     images = torch.randn(TRACED_IMAGES + 1, *shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        return images, torch.cat([_first_output(module.eval()(image)) for image in torch.split(images, 1)])
+    return images, torch.cat([_first_output(output) for output in run_one_by_one(module, images)])
 
 
 def _with_layers(module: nn.Module, program: Program) -> Program:

@@ -150,9 +150,9 @@ def _play(graph: StepGraph, images: Tensor, crossbar: RunCrossbar, observe: Obse
     values[graph.input] = images.clone() if any(is_in_place(step.call) for step in graph.steps) else images
     for step, unused in zip(graph.steps, _last_uses(graph), strict=True):
         if step.crossbar is None:
-            result = step.call(*_look_up(step.args, values), **_look_up(step.kwargs, values))
+            result = step.call(*look_up(step.args, values), **look_up(step.kwargs, values))
         else:
-            result = crossbar(step.crossbar, _look_up(step.args[0], values), len(images))
+            result = crossbar(step.crossbar, look_up(step.args[0], values), len(images))
         if observe is not None:
             observe(step, result, values)
         values[step.output] = result
@@ -163,12 +163,13 @@ def _play(graph: StepGraph, images: Tensor, crossbar: RunCrossbar, observe: Obse
     return output
 
 
-def _look_up(tree: Any, values: Mapping[str, Any]) -> Any:
+def look_up(tree: Any, values: Mapping[str, Any]) -> Any:
+    """Nested arguments with every reference replaced by its value."""
     if isinstance(tree, Value):
         return values[tree.name]
     if isinstance(tree, (list, tuple)):
-        return type(tree)(_look_up(item, values) for item in tree)
-    return {key: _look_up(item, values) for key, item in tree.items()} if isinstance(tree, dict) else tree
+        return type(tree)(look_up(item, values) for item in tree)
+    return {key: look_up(item, values) for key, item in tree.items()} if isinstance(tree, dict) else tree
 
 
 def _fresh_constants(graph: StepGraph) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pimsim.errors import ConfigError
 from pimsim.network.layers import Geometry
-from pimsim.network.shapes import Place, check_keys, load_shapes, read_entry, read_size, read_table
+from pimsim.network.shapes import load_shapes, read_entry
+from pimsim.network.tables import Place, check_keys, read_size, read_table
 
 FILE_KEYS = ("name", "source", "tables")
 PAPER_KEYS = ("name", "array", "columns_per_weight", "convention", "mappings", "layers", "ratios", "pruning", "note")

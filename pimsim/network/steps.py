@@ -82,6 +82,14 @@ def references(tree: Any) -> list[str]:
     return references(list(tree.values())) if isinstance(tree, dict) else []
 
 
+def operation(step: Step) -> str:
+    """Name of a step's operation, such as ``relu`` or ``softmax``."""
+    schema = getattr(step.call, "_schema", None)
+    if schema is None:
+        return str(getattr(step.call, "__name__", step.call))
+    return str(schema.name).rpartition("::")[2]
+
+
 def is_in_place(target: Any) -> bool:
     """Whether an operation writes into one of its arguments."""
     return bool(getattr(getattr(target, "_schema", None), "is_mutable", False))

@@ -1,4 +1,4 @@
-"""What a program computes for one image: geometries of its layers, and its digital operations."""
+"""What a program computes for one image: geometries of its layers, what feeds them, its digital operations."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pimsim.network.dataflow import Edge
 from pimsim.network.exporting import TRACED_IMAGES
 from pimsim.network.layers import DigitalOp, Geometry
 from pimsim.network.program import Program, run_float_crossbar, to_images
-from pimsim.network.steps import CrossbarOp, Step, Value, references
+from pimsim.network.reaches import Tracker
+from pimsim.network.steps import CrossbarOp, Step, Value, operation, references
 
 #: Digital kind of each ATen operation, without the underscore of its in-place form.
 KINDS = {
@@ -34,11 +36,15 @@ _FREE = ("getitem", "sym_size")
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """Geometry of each crossbar layer by name, digital operations in order, and notes for the user."""
+    """Geometry of each crossbar layer by name, digital operations in order, notes for the user, and dataflow.
+
+    ``edges`` are ordered by consumer, then by producer, both in execution order.
+    """
 
     geometries: dict[str, Geometry]
     digital: tuple[DigitalOp, ...]
     notes: tuple[str, ...]
+    edges: tuple[Edge, ...]
 
 
 def trace_structure(program: Program) -> Structure:
@@ -49,7 +55,9 @@ def trace_structure(program: Program) -> Structure:
     tracer.count = count
     tracer.seen[program.graph.input] = ""
     program.play(images, tracer.crossbar, tracer.observe)
-    return Structure(tracer.geometries, tuple(tracer.digital), _float_note(tracer.digital))
+    order = list(tracer.geometries)
+    edges = sorted(tracer.tracker.edges, key=lambda edge: (order.index(edge.consumer), order.index(edge.producer)))
+    return Structure(tracer.geometries, tuple(tracer.digital), _float_note(tracer.digital), tuple(edges))
 
 
 def digital_kind(step: Step) -> str | None:
@@ -63,14 +71,6 @@ def digital_kind(step: Step) -> str | None:
     if name == "mean" and _is_spatial(step.args[1] if len(step.args) > 1 else None):
         return "average_pool"
     return KINDS.get(name, "float")
-
-
-def operation(step: Step) -> str:
-    """Name of a step's operation, such as ``relu`` or ``softmax``."""
-    schema = getattr(step.call, "_schema", None)
-    if schema is None:
-        return str(getattr(step.call, "__name__", step.call))
-    return str(schema.name).rpartition("::")[2]
 
 
 def geometry(op: CrossbarOp, input_size: tuple[int, int]) -> Geometry:
@@ -91,6 +91,7 @@ class _Tracer:
     digital: list[DigitalOp] = field(default_factory=list)
     # Name of each value that depends on the image to the last crossbar layer behind it.
     seen: dict[str, str] = field(default_factory=dict)
+    tracker: Tracker = field(default_factory=Tracker)
 
     def crossbar(self, op: CrossbarOp, values: Tensor, count: int) -> Tensor:
         height, width = to_images(op, values, count).shape[2:]
@@ -98,6 +99,7 @@ class _Tracer:
         return run_float_crossbar(op, values, count)
 
     def observe(self, step: Step, result: Any, values: Mapping[str, Any]) -> None:
+        self.tracker.observe(step, result, values)
         sources = [name for name in references(step.args) + references(step.kwargs) if name in self.seen]
         if step.crossbar is not None:
             self.seen[step.output] = step.crossbar.name

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import gcd
 
 from pimsim.hardware.records import Chip, Unit
 from pimsim.network.layers import DigitalOp
@@ -34,6 +35,12 @@ def phases(work: LayerWork) -> tuple[tuple[Phase, int], ...]:
     if work.digital and final.windows > 1:
         result[-1:] = [(Phase(final.windows - 1, final.copies), number), (Phase(1, final.copies), number)]
     return tuple(result)
+
+
+def row_slots(work: LayerWork) -> int:
+    """Window slots that cover the fewest whole rows of windows."""
+    across = work.placement.mapping.grid[1]
+    return across // gcd(across, work.replication)
 
 
 def build_plan(work: LayerWork, chip: Chip) -> LayerPlan:
@@ -79,6 +86,7 @@ class _Builder:
             tuple(self.slots),
             self.outputs,
             self.departure,
+            row_slots(self.work),
         )
 
     def build(self) -> None:

@@ -12,69 +12,22 @@ from typing import Any
 
 from pimsim.compiling import kernel
 from pimsim.simulation.kernels import begin, end_window, finish, give, missing, starved, token_time, window_inputs
+
+# fmt: off
+# isort: off
 from pimsim.simulation.memory import (
-    BLOCK,
-    CAPACITY,
-    CAUSE_COUNT,
-    CHAIN_LENGTH,
-    CHAIN_SLOT_COUNT,
-    CHAIN_SLOTS,
-    CHAIN_STAGES,
-    COMPLETE,
-    DONE,
-    DONE_JOBS,
-    FIRST_START,
-    FIRST_WATCHED,
-    GIVE_DONE_WINDOW,
-    GIVE_LEAVE_WINDOW,
-    GIVE_START_WINDOW,
-    IMAGE,
-    IMAGE_WATCHED,
-    IS_ARRAY,
-    IS_LATE,
-    JOBS,
-    JOBS_WIDTH,
-    KEY_LENGTH,
-    LAST_HIT,
-    LAST_WATCHED,
-    LAYER,
-    LEAVE,
-    MEMORY,
-    NEXT_ENTRY,
-    PHASE,
-    READY,
-    RECORD,
-    RELEASED,
-    RELEASERS,
-    REMEMBERED,
-    SLOT_WIDTH,
-    SLOTS,
-    STAGE_COUNT,
-    STAGE_WIDTH,
-    STAGES,
-    STALLS,
-    START,
-    START_WINDOW,
-    STEP,
-    STEPS,
-    SUB,
-    TAKEN,
-    TAKES,
-    TOKEN_MASK,
-    TOKEN_RING,
-    TOTAL,
-    VALUE_LENGTH,
-    WAIT_FROM,
-    WAIT_TO,
-    WAITING,
-    WHOLE_WINDOWS,
-    WINDOW,
-    WINDOW_START,
-    WITHIN,
-)  # fmt: skip
+    BLOCK, CAPACITY, CAUSE_COUNT, CHAIN_LENGTH, CHAIN_SLOTS, CHAIN_SLOT_COUNT, CHAIN_STAGES, COMPLETE, DONE,
+    DONE_JOBS, FIRST_START, FIRST_WATCHED, GIVE_DONE_WINDOW, GIVE_LEAVE_WINDOW, GIVE_START_WINDOW, IMAGE,
+    IMAGE_WATCHED, IS_ARRAY, IS_LATE, JOBS, JOBS_WIDTH, KEY_LENGTH, LAST_HIT, LAST_WATCHED, LAYER, LEAVE, MEMORY,
+    NEXT_ENTRY, PHASE, READY, RECORD, RELEASED, RELEASERS, REMEMBERED, SLOTS, SLOT_WIDTH, STAGES, STAGE_COUNT,
+    STAGE_WIDTH, STALLS, START, START_WINDOW, STEP, STEPS, SUB, TAKEN, TAKES, TOKEN_MASK, TOKEN_RING, TOTAL,
+    VALUE_LENGTH, WAITING, WAIT_FROM, WAIT_TO, WHOLE_WINDOWS, WINDOW, WINDOW_START, WITHIN,
+)
+# isort: on
+# fmt: on
 
 
-@kernel
+@kernel(inner=True)
 def run_chain(m: Any, c: Any) -> None:
     """Let a chain go on as far as it can: by whole windows where it may, else job by job."""
     first, length = m[c + CHAIN_STAGES], m[c + CHAIN_LENGTH]
@@ -88,14 +41,14 @@ def run_chain(m: Any, c: Any) -> None:
             moving = True
 
 
-@kernel
+@kernel(inner=True)
 def is_whole(m: Any, b: Any) -> Any:
     """Whether the stage stands before a window that its chain plays as a whole."""
     whole = m[m[b + JOBS] + m[b + PHASE] * JOBS_WIDTH + WHOLE_WINDOWS] == 1
     return whole and m[b + SUB] == READY and m[b + STEP] == 0
 
 
-@kernel
+@kernel(inner=True)
 def advance_alone(m: Any, s: Any) -> Any:
     """Let one stage of a chain go on job by job up to the next window that is played as a whole; whether it moved."""
     b = m[STAGES] + s * STAGE_WIDTH
@@ -110,7 +63,7 @@ def advance_alone(m: Any, s: Any) -> Any:
     return moved
 
 
-@kernel
+@kernel(inner=True)
 def stands_together(m: Any, c: Any) -> Any:
     """Whether all stages stand before the same window, one that is played as a whole."""
     first, length = m[c + CHAIN_STAGES], m[c + CHAIN_LENGTH]
@@ -122,7 +75,7 @@ def stands_together(m: Any, c: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def play_window(m: Any, c: Any) -> Any:
     """Play the next window of a chain, if all that it waits for is known; whether it was."""
     head, tail = m[m[c + CHAIN_STAGES]], m[m[c + CHAIN_STAGES] + m[c + CHAIN_LENGTH] - 1]
@@ -153,7 +106,7 @@ def play_window(m: Any, c: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def is_watched(m: Any, b: Any) -> Any:
     """Whether jobs of the next window are to be recorded."""
     if m[b + RECORD] == 0 or (m[IMAGE_WATCHED] >= 0 and m[b + IMAGE] != m[IMAGE_WATCHED]):
@@ -161,7 +114,7 @@ def is_watched(m: Any, b: Any) -> Any:
     return m[FIRST_WATCHED] <= m[b + WITHIN] < m[LAST_WATCHED]
 
 
-@kernel
+@kernel(inner=True)
 def play_jobs(m: Any, c: Any) -> None:
     """Play one window job by job; everything that it waits for is known."""
     first, length = m[c + CHAIN_STAGES], m[c + CHAIN_LENGTH]
@@ -181,7 +134,7 @@ def play_jobs(m: Any, c: Any) -> None:
 # The key: how the times of the chain lie to the moment at which the window can begin.
 
 
-@kernel
+@kernel(inner=True)
 def write_key(m: Any, c: Any, time: Any) -> None:
     """Write the key of the next window behind the entries."""
     place = m[c + MEMORY] + REMEMBERED * (m[c + KEY_LENGTH] + m[c + VALUE_LENGTH])
@@ -200,7 +153,7 @@ def write_key(m: Any, c: Any, time: Any) -> None:
     write_tokens(m, c, place + 1, time, True)
 
 
-@kernel
+@kernel(inner=True)
 def write_tokens(m: Any, c: Any, place: Any, time: Any, clip: Any) -> None:
     """Write when the tokens of the inner buffers were freed, and the waits before, after ``time``."""
     for slot in range(m[c + CHAIN_SLOTS], m[c + CHAIN_SLOTS] + m[c + CHAIN_SLOT_COUNT]):
@@ -213,7 +166,7 @@ def write_tokens(m: Any, c: Any, place: Any, time: Any, clip: Any) -> None:
                 place += 1
 
 
-@kernel
+@kernel(inner=True)
 def find(m: Any, c: Any) -> Any:
     """The entry with the key just written; -1 for none."""
     width, length = m[c + KEY_LENGTH] + m[c + VALUE_LENGTH], m[c + KEY_LENGTH]
@@ -230,7 +183,7 @@ def find(m: Any, c: Any) -> Any:
     return -1
 
 
-@kernel
+@kernel(inner=True)
 def keep_key(m: Any, c: Any) -> Any:
     """Make the oldest entry one for the key just written."""
     width = m[c + KEY_LENGTH] + m[c + VALUE_LENGTH]
@@ -246,7 +199,7 @@ def keep_key(m: Any, c: Any) -> Any:
 # The value: what the window did, in times after that moment.
 
 
-@kernel
+@kernel(inner=True)
 def add_stalls(m: Any, b: Any, place: Any, sign: Any) -> None:
     """Add (or take away) the stalls of the layer so far."""
     stalls = m[STALLS] + m[b + LAYER] * CAUSE_COUNT
@@ -254,7 +207,7 @@ def add_stalls(m: Any, b: Any, place: Any, sign: Any) -> None:
         m[place + cause] += sign * m[stalls + cause]
 
 
-@kernel
+@kernel(inner=True)
 def write_value(m: Any, c: Any, place: Any, time: Any) -> None:
     """Write what the window that was just played did."""
     first, length = m[c + CHAIN_STAGES], m[c + CHAIN_LENGTH]
@@ -268,13 +221,13 @@ def write_value(m: Any, c: Any, place: Any, time: Any) -> None:
     add_stalls(m, m[STAGES] + m[first] * STAGE_WIDTH, end, 1)
 
 
-@kernel
+@kernel(inner=True)
 def token_length(m: Any, c: Any) -> Any:
     """Entries that the tokens of the inner buffers take."""
     return m[c + VALUE_LENGTH] - 4 * m[c + CHAIN_LENGTH] - CAUSE_COUNT
 
 
-@kernel
+@kernel(inner=True)
 def replay(m: Any, c: Any, place: Any, time: Any) -> None:
     """Do what the remembered window did."""
     first, length = m[c + CHAIN_STAGES], m[c + CHAIN_LENGTH]
@@ -292,7 +245,7 @@ def replay(m: Any, c: Any, place: Any, time: Any) -> None:
         place += 4
 
 
-@kernel
+@kernel(inner=True)
 def replay_stage(m: Any, s: Any, place: Any, steps: Any, time: Any) -> None:
     """One stage at the end of the window, and what others see of it."""
     b = m[STAGES] + s * STAGE_WIDTH
@@ -308,7 +261,7 @@ def replay_stage(m: Any, s: Any, place: Any, steps: Any, time: Any) -> None:
     end_window(m, s, b, m[b + DONE])
 
 
-@kernel
+@kernel(inner=True)
 def replay_tokens(m: Any, c: Any, place: Any, steps: Any, time: Any) -> None:
     """The inner buffers at the end of the window: every token is back."""
     for slot in range(m[c + CHAIN_SLOTS], m[c + CHAIN_SLOTS] + m[c + CHAIN_SLOT_COUNT]):

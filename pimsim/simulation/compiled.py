@@ -60,7 +60,7 @@ def play(
 
     wanted = all_windows(plan) if marks is None else [sorted(set(each)) for each in marks]
     packed = Packer(plan, wanted, watch if probe is not None else None, jump or stop_at_repeat, stop_at_repeat)
-    play_all(packed.memory, np.empty_like(packed.memory))
+    play_all(packed.memory, np.empty((3, len(packed.memory)), dtype=np.int64))
     state = _State(plan, packed.memory)
     if not (stop_at_repeat and state.repeat) and not state.is_finished:
         raise deadlock(plan, state.progress)
@@ -112,7 +112,13 @@ class _State:
         windows, times, count = (
             int(self.layers[layer, field]) for field in (fields.MARKS, fields.MARK_TIMES, fields.MARK_COUNT)
         )
-        found = dict(zip(self.memory[windows : windows + count].tolist(), self.memory[times : times + count].tolist()))
+        found = dict(
+            zip(
+                self.memory[windows : windows + count].tolist(),
+                self.memory[times : times + count].tolist(),
+                strict=True,
+            )
+        )
         return [found[window] for window in wanted]
 
     def _first_starts(self) -> list[int]:

@@ -8,120 +8,29 @@ from __future__ import annotations
 from typing import Any
 
 from pimsim.compiling import kernel
+
+# fmt: off
+# isort: off
 from pimsim.simulation.memory import (
-    ACQUIRER,
-    ARBITER,
-    ARBITER_COUNT,
-    ARBITER_WIDTH,
-    ARBITERS,
-    BLOCK,
-    BY_STEP,
-    CAPACITY,
-    CAUSE,
-    CAUSE_COUNT,
-    COMPLETE,
-    DECISION,
-    DONE,
-    DONE_JOBS,
-    END_JOB,
-    END_WINDOW,
-    FIRST_START,
-    FIRST_WATCHED,
-    FOLLOWER,
-    FREE,
-    GIVE_DONE_JOB,
-    GIVE_DONE_WINDOW,
-    GIVE_LEAVE_JOB,
-    GIVE_LEAVE_WINDOW,
-    GIVE_START_JOB,
-    GIVE_START_WINDOW,
-    GIVES,
-    HEAP,
-    HEAP_PLACE,
-    HELD,
-    IMAGE,
-    IMAGE_DONE,
-    IMAGE_PARTS,
-    IMAGE_WATCHED,
-    IMAGES,
-    IMAGES_COMPLETE,
-    INPUT_STALL,
-    IS_ARRAY,
-    IS_LATE,
-    IS_LOAD,
-    IS_OUTPUT,
-    JOBS,
-    JOBS_WIDTH,
-    LAST_WATCHED,
-    LAYER,
-    LAYER_WIDTH,
-    LAYERS,
-    LEAVE,
-    LEFT,
-    MARK_COUNT,
-    MARK_TIMES,
-    MARKS,
-    NEEDS,
-    NEVER,
-    NEXT_MARK,
-    OUTPUT_COUNT,
-    OUTPUT_STALL,
-    PENDING,
-    PHASE,
-    PHASE_COUNT,
-    PHASES,
-    READY,
-    RECORD,
-    RECORDED,
-    RELEASED,
-    RELEASER_COUNT,
-    RELEASERS,
-    REQUEST,
-    SERVICES,
-    SLOT_WIDTH,
-    SLOTS,
-    STACK,
-    STACK_SIZE,
-    STACKED,
-    STAGE_COUNT,
-    STAGE_WIDTH,
-    STAGES,
-    STALLS,
-    START,
-    START_JOB,
-    START_RING,
-    START_WINDOW,
-    STARTED,
-    STEP,
-    STEP_MASK,
-    STEP_RING,
-    STEPS,
-    SUB,
-    TAKEN,
-    TAKES,
-    TOKEN_MASK,
-    TOKEN_RING,
-    TOTAL,
-    UNITS,
-    USER_COUNT,
-    USERS,
-    VARIES,
-    WAIT_FROM,
-    WAIT_TO,
-    WAITING,
-    WAKES,
-    WINDOW,
-    WINDOW_MASK,
-    WINDOW_RING,
-    WINDOW_START,
-    WINDOWS,
-    WITHIN,
-)  # fmt: skip
+    ACQUIRER, ARBITER, ARBITERS, ARBITER_COUNT, ARBITER_WIDTH, BLOCK, BY_STEP, CAPACITY, CAUSE, CAUSE_COUNT,
+    COMPLETE, DECISION, DONE, DONE_JOBS, END_JOB, END_WINDOW, FIRST_START, FIRST_WATCHED, FOLLOWER, FREE, GIVES,
+    GIVE_DONE_JOB, GIVE_DONE_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW, GIVE_START_JOB, GIVE_START_WINDOW, HEAP,
+    HEAP_PLACE, HELD, IMAGE, IMAGES, IMAGES_COMPLETE, IMAGE_DONE, IMAGE_PARTS, IMAGE_WATCHED, INPUT_STALL, IS_ARRAY,
+    IS_LATE, IS_LOAD, IS_OUTPUT, JOBS, JOBS_WIDTH, LAST_WATCHED, LAYER, LAYERS, LAYER_WIDTH, LEAVE, LEFT, MARKS,
+    MARK_COUNT, MARK_TIMES, MOMENTS, NEEDS, NEVER, NEXT_MARK, OUTPUT_COUNT, OUTPUT_STALL, PENDING, PHASE, PHASES,
+    PHASE_COUNT, QUEUE, READY, RECORD, RECORDED, RELEASED, RELEASERS, RELEASER_COUNT, REQUEST, SERVICES, SLOTS,
+    SLOT_WIDTH, STACK, STACKED, STACK_SIZE, STAGES, STAGE_COUNT, STAGE_WIDTH, STALLS, START, STARTED, START_JOB,
+    START_RING, START_WINDOW, STEP, STEPS, STEP_MASK, STEP_RING, SUB, TAKEN, TAKES, TOKEN_MASK, TOKEN_RING, TOTAL,
+    TURN, UNITS, VARIES, WAITING, WAIT_FROM, WAIT_TO, WAKES, WINDOW, WINDOWS, WINDOW_MASK, WINDOW_RING,
+    WINDOW_START, WITHIN,
+)
+# isort: on
+# fmt: on
 
 # Waking: a stage that cannot go on says what it waits for, and is put on the stack when that happens.
 
 
-@kernel
+@kernel(inner=True)
 def push(m: Any, s: Any) -> None:
     """Put a stage on the stack of those that may go on, once."""
     b = m[STAGES] + s * STAGE_WIDTH
@@ -131,7 +40,7 @@ def push(m: Any, s: Any) -> None:
         m[STACK_SIZE] += 1
 
 
-@kernel
+@kernel(inner=True)
 def wake(m: Any, s: Any, event: Any) -> None:
     """Let a stage go on if it waits for that: a stage by its number, or a buffer by its number behind all stages."""
     b = m[STAGES] + s * STAGE_WIDTH
@@ -143,7 +52,7 @@ def wake(m: Any, s: Any, event: Any) -> None:
 # Buffers.
 
 
-@kernel
+@kernel(inner=True)
 def token_time(m: Any, q: Any) -> Any:
     """When the next token of a buffer is free; NEVER while that is unknown."""
     c = m[SLOTS] + q * SLOT_WIDTH
@@ -155,9 +64,11 @@ def token_time(m: Any, q: Any) -> Any:
     return m[m[c + TOKEN_RING] + (token & m[c + TOKEN_MASK])]
 
 
-@kernel
+@kernel(inner=True)
 def missing(m: Any, b: Any, moment: Any) -> Any:
     """The first buffer that has no token for this moment of a stage; -1 for none."""
+    if (m[b + MOMENTS] >> moment) & 1 == 0:
+        return -1
     head = m[b + TAKES] + moment
     for place in range(m[head], m[head + 1]):
         if token_time(m, m[place]) == NEVER:
@@ -165,9 +76,11 @@ def missing(m: Any, b: Any, moment: Any) -> Any:
     return -1
 
 
-@kernel
+@kernel(inner=True)
 def take(m: Any, b: Any, moment: Any, time: Any) -> Any:
     """Take a token from every buffer of this moment, one after another; gives when the last one was had."""
+    if (m[b + MOMENTS] >> moment) & 1 == 0:
+        return time
     head = m[b + TAKES] + moment
     for place in range(m[head], m[head + 1]):
         q = m[place]
@@ -183,9 +96,11 @@ def take(m: Any, b: Any, moment: Any, time: Any) -> Any:
     return time
 
 
-@kernel
+@kernel(inner=True)
 def give(m: Any, b: Any, moment: Any, time: Any) -> None:
     """Give back tokens at this moment of the present job."""
+    if (m[b + MOMENTS] >> (4 + moment)) & 1 == 0:
+        return
     head = m[b + GIVES] + moment
     for place in range(m[head], m[head + 1], 4):
         tokens = 1
@@ -196,7 +111,7 @@ def give(m: Any, b: Any, moment: Any, time: Any) -> None:
         release(m, m[place], m[place + 1], tokens, time, m[b + WAIT_FROM], m[b + WAIT_TO])
 
 
-@kernel
+@kernel(inner=True)
 def release(m: Any, q: Any, releaser: Any, tokens: Any, time: Any, wait_from: Any, wait_to: Any) -> None:
     """One of the releasing stages is done with its oldest tokens; a token is free when all of them are."""
     c = m[SLOTS] + q * SLOT_WIDTH
@@ -223,7 +138,7 @@ def release(m: Any, q: Any, releaser: Any, tokens: Any, time: Any, wait_from: An
 # Why arrays wait.
 
 
-@kernel
+@kernel(inner=True)
 def stall(m: Any, b: Any, c: Any, since: Any, until: Any) -> None:
     """An array waited for a token: while its converter waited for room itself, for the output."""
     place = m[STALLS] + m[b + LAYER] * CAUSE_COUNT
@@ -237,7 +152,7 @@ def stall(m: Any, b: Any, c: Any, since: Any, until: Any) -> None:
     m[place + m[c + CAUSE]] += (until - since - behind) * m[b + UNITS]
 
 
-@kernel
+@kernel(inner=True)
 def starved(m: Any, b: Any, since: Any, until: Any) -> None:
     """An array waited for its input: for the bus, for the buffer, and for what came before."""
     place = m[STALLS] + m[b + LAYER] * CAUSE_COUNT
@@ -260,7 +175,7 @@ def starved(m: Any, b: Any, since: Any, until: Any) -> None:
 # A job begins: everything that it waits for before it holds its stage.
 
 
-@kernel
+@kernel(inner=True)
 def window_inputs(m: Any, b: Any, time: Any) -> Any:
     """When all windows that the next one needs are done; minus the number of the stage that is not, less one."""
     head = m[b + NEEDS]
@@ -277,7 +192,7 @@ def window_inputs(m: Any, b: Any, time: Any) -> Any:
     return time
 
 
-@kernel
+@kernel(inner=True)
 def begin(m: Any, s: Any, b: Any) -> Any:
     """Let the next job ask for its resource or start; whether it could."""
     first = m[b + STEP] == 0
@@ -315,13 +230,13 @@ def begin(m: Any, s: Any, b: Any) -> Any:
     time = take(m, b, START_JOB, time)
     if m[b + ARBITER] >= 0:
         m[b + SUB], m[b + REQUEST] = WAITING, time
-        request(m, m[b + ARBITER], time)
+        request(m, s, m[b + ARBITER], time)
     else:
         start(m, b, time)
     return True
 
 
-@kernel
+@kernel(inner=True)
 def start(m: Any, b: Any, time: Any) -> None:
     """The job holds its stage."""
     m[b + SUB], m[b + START] = STARTED, time
@@ -336,7 +251,7 @@ def start(m: Any, b: Any, time: Any) -> None:
 # A job ends.
 
 
-@kernel
+@kernel(inner=True)
 def finish(m: Any, s: Any, b: Any) -> Any:
     """Let the started job leave, if there is room behind it; whether it could."""
     j = m[b + JOBS] + m[b + PHASE] * JOBS_WIDTH
@@ -374,7 +289,7 @@ def finish(m: Any, s: Any, b: Any) -> Any:
     return True
 
 
-@kernel
+@kernel(inner=True)
 def end_window(m: Any, s: Any, b: Any, done: Any) -> None:
     """The last job of a window has left: remember when it is done, and go on to the next window."""
     slot = m[b + WINDOW] & m[b + WINDOW_MASK]
@@ -398,7 +313,7 @@ def end_window(m: Any, s: Any, b: Any, done: Any) -> None:
         wake(m, m[place], s)
 
 
-@kernel
+@kernel(inner=True)
 def end_output(m: Any, b: Any, done: Any) -> None:
     """A window has left one of its layer's output stages: note marked windows and finished images."""
     layer = m[LAYERS] + m[b + LAYER] * LAYER_WIDTH
@@ -415,7 +330,7 @@ def end_output(m: Any, b: Any, done: Any) -> None:
             m[IMAGES_COMPLETE] += 1
 
 
-@kernel
+@kernel(inner=True)
 def record(m: Any, b: Any, done: Any) -> None:
     """Keep start and end of a watched job."""
     if m[IMAGE_WATCHED] >= 0 and m[b + IMAGE] != m[IMAGE_WATCHED]:
@@ -429,7 +344,7 @@ def record(m: Any, b: Any, done: Any) -> None:
 # Arbiters, in a heap by (time of decision, number).
 
 
-@kernel
+@kernel(inner=True)
 def comes_before(m: Any, a: Any, other: Any) -> Any:
     """Whether an arbiter decides before another."""
     one, two = m[ARBITERS] + a * ARBITER_WIDTH, m[ARBITERS] + other * ARBITER_WIDTH
@@ -438,7 +353,7 @@ def comes_before(m: Any, a: Any, other: Any) -> Any:
     return a < other
 
 
-@kernel
+@kernel(inner=True)
 def set_decision(m: Any, a: Any, time: Any) -> None:
     """Give an arbiter another time to decide, and its place in the heap."""
     m[m[ARBITERS] + a * ARBITER_WIDTH + DECISION] = time
@@ -458,17 +373,18 @@ def set_decision(m: Any, a: Any, time: Any) -> None:
     put(m, a, place)
 
 
-@kernel
+@kernel(inner=True)
 def put(m: Any, a: Any, place: Any) -> None:
     """Stand an arbiter at a place of the heap."""
     m[m[HEAP] + place] = a
     m[m[ARBITERS] + a * ARBITER_WIDTH + HEAP_PLACE] = place
 
 
-@kernel
-def request(m: Any, a: Any, time: Any) -> None:
+@kernel(inner=True)
+def request(m: Any, s: Any, a: Any, time: Any) -> None:
     """A stage asks for a shared resource from that time on."""
     r = m[ARBITERS] + a * ARBITER_WIDTH
+    m[m[r + QUEUE] + m[r + PENDING]] = s
     m[r + PENDING] += 1
     if m[r + HELD] < 0:
         decision = max(m[r + FREE], time)
@@ -476,39 +392,45 @@ def request(m: Any, a: Any, time: Any) -> None:
             set_decision(m, a, decision)
 
 
-@kernel
+@kernel(inner=True)
 def set_free(m: Any, a: Any, time: Any) -> None:
     """The holder has left at that time; the next decision is then, or when the first of the others asks."""
     r = m[ARBITERS] + a * ARBITER_WIDTH
     m[r + HELD], m[r + FREE] = -1, time
     if m[r + PENDING] > 0:
-        set_decision(m, a, max(time, m[m[STAGES] + first_user(m, r) * STAGE_WIDTH + REQUEST]))
+        s = m[first_in_queue(m, r)]
+        set_decision(m, a, max(time, m[m[STAGES] + s * STAGE_WIDTH + REQUEST]))
 
 
-@kernel
-def first_user(m: Any, r: Any) -> Any:
-    """The stage whose request comes first; users stand in the order in which ties go."""
-    best, earliest = -1, NEVER
-    for place in range(m[r + USERS], m[r + USERS] + m[r + USER_COUNT]):
-        b = m[STAGES] + m[place] * STAGE_WIDTH
-        if m[b + SUB] == WAITING and m[b + REQUEST] < earliest:
-            best, earliest = m[place], m[b + REQUEST]
+@kernel(inner=True)
+def first_in_queue(m: Any, r: Any) -> Any:
+    """Place in the queue of the stage that asked first; ties go by turn."""
+    best = m[r + QUEUE]
+    b = m[STAGES] + m[best] * STAGE_WIDTH
+    for place in range(best + 1, best + m[r + PENDING]):
+        other = m[STAGES] + m[place] * STAGE_WIDTH
+        if m[other + REQUEST] < m[b + REQUEST] or (
+            m[other + REQUEST] == m[b + REQUEST] and m[other + TURN] < m[b + TURN]
+        ):
+            best, b = place, other
     return best
 
 
-@kernel
+@kernel(inner=True)
 def decide(m: Any, a: Any) -> None:
     """Grant the resource at the arbiter's time."""
     r = m[ARBITERS] + a * ARBITER_WIDTH
-    time, s = m[r + DECISION], first_user(m, r)
+    time, place = m[r + DECISION], first_in_queue(m, r)
+    s = m[place]
     m[r + HELD] = s
     m[r + PENDING] -= 1
+    m[place] = m[m[r + QUEUE] + m[r + PENDING]]
     set_decision(m, a, NEVER)
     start(m, m[STAGES] + s * STAGE_WIDTH, time)
     push(m, s)
 
 
-@kernel
+@kernel(inner=True)
 def advance(m: Any, s: Any) -> None:
     """Let a stage go on as far as it can."""
     b = m[STAGES] + s * STAGE_WIDTH

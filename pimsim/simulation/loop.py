@@ -12,25 +12,19 @@ from typing import Any
 from pimsim.compiling import kernel
 from pimsim.simulation.chains import run_chain
 from pimsim.simulation.kernels import advance, decide, push
+
+# fmt: off
+# isort: off
 from pimsim.simulation.memory import (
-    ARBITER_COUNT,
-    ARBITER_WIDTH,
-    ARBITERS,
-    CHAIN,
-    DECISION,
-    HEAP,
-    NEVER,
-    STACK,
-    STACK_SIZE,
-    STACKED,
-    STAGE_COUNT,
-    STAGE_WIDTH,
-    STAGES,
-)  # fmt: skip
+    ARBITERS, ARBITER_COUNT, ARBITER_WIDTH, CHAIN, DECISION, HEAP, NEVER, STACK, STACKED, STACK_SIZE, STAGES,
+    STAGE_COUNT, STAGE_WIDTH,
+)
+# isort: on
+# fmt: on
 from pimsim.simulation.steady import look_for_repeat
 
 
-@kernel
+@kernel(inner=True)
 def settle(m: Any) -> None:
     """Let every stage go on that can."""
     while m[STACK_SIZE] > 0:
@@ -50,7 +44,7 @@ def play_all(m: Any, saved: Any) -> None:
 
     Args:
         m: the plan, int64; afterwards its final state.
-        saved: as long as ``m``: room for the state that later ones are compared with.
+        saved: (3, len(m)), room for the states that later ones are compared with, by level.
     """
     for s in range(m[STAGE_COUNT]):
         push(m, s)

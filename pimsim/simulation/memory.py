@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Later than every time.
 NEVER = 2**62
-#: Windows whose completion times an output stage remembers: the longest period that a layer alone is searched for.
+#: Windows whose completion times an output stage remembers, so that marked ones among those jumped over have theirs.
 HISTORY = 64
 
 
@@ -31,26 +31,40 @@ def _fields(count: int, first: int = 0) -> range:
     return range(first, first + count)
 
 
-# The header: places of tables, how many rows they have, and the state of the whole run.
+def _choices(count: int) -> list[np.int64]:
+    """Constants that kernels pass on to one another: numba would compile a function anew for each Python integer."""
+    return list(np.arange(count))
+
+
+# The header: places of tables, how many rows they have, and the state of the whole run. What stands before FIXED_END is
+# no part of the state; long rings follow, up to LONG_END, then short ones and the tables.
 (
-    STAGES, STAGE_COUNT, SLOTS, SLOT_COUNT, ARBITERS, ARBITER_COUNT, LAYERS, LAYER_COUNT, STALLS, HEAP, SAVED_AT_FS,
-    STACK, STACK_SIZE, IMAGES, IMAGE_DONE, IMAGE_PARTS, IMAGES_COMPLETE, OUTPUT_COUNT, ALONE, SEARCH, UNITS_SEEN,
-    UNITS_SAVED, SEARCH_PHASE, STOP_AT_REPEAT, REPEAT_UNITS, REPEAT_FS, SKIPPED, FIRST_WATCHED, LAST_WATCHED,
-    IMAGE_WATCHED, TRIGGERS, TRIGGER_COUNT,
-) = _fields(32)  # fmt: skip
-HEADER_WIDTH = 32
+    STAGES, STAGE_COUNT, SLOTS, SLOT_COUNT, ARBITERS, ARBITER_COUNT, LAYERS, LAYER_COUNT, STALLS, HEAP, FIXED_END,
+    STACK, STACK_SIZE, IMAGES, IMAGE_DONE, IMAGE_PARTS, IMAGES_COMPLETE, OUTPUT_COUNT, LEVELS, SEARCH, TRIGGER, BY_ROWS,
+    STOP_AT_REPEAT, REPEAT_UNITS, REPEAT_FS, SKIPPED, FIRST_WATCHED, LAST_WATCHED, IMAGE_WATCHED, LONG_END,
+) = _fields(30)  # fmt: skip
+HEADER_WIDTH = 30
+
+# Levels at which a repetition is searched: finished units that were looked at last and that are saved, when, the
+# distance at which the next state is saved, how often it was, and the units before which it is no use to look.
+WINDOW_LEVEL, ROW_LEVEL, IMAGE_LEVEL = _choices(3)
+UNITS_SEEN, UNITS_SAVED, SAVED_AT_FS, DISTANCE, SAVES, NOT_BEFORE = _fields(6)
+LEVEL_WIDTH = 6
+#: The longest period that is searched for, in windows or rows.
+LONGEST = 64
 
 # A stage: what it is ...
 (
     LAYER, ARBITER, BY_STEP, FOLLOWER, IS_ARRAY, IS_LOAD, UNITS, JOBS, PHASES, PHASE_COUNT, TOTAL, IS_OUTPUT,
-    WINDOW_RING, WINDOW_MASK, START_RING, STEP_RING, STEP_MASK, RECORD, NEEDS, WAKES, TAKES, GIVES, CHAIN,
-) = _fields(23)  # fmt: skip
+    WINDOW_RING, WINDOW_MASK, START_RING, STEP_RING, STEP_MASK, RECORD, NEEDS, WAKES, TAKES, GIVES, CHAIN, TURN,
+    MOMENTS,
+) = _fields(25)  # fmt: skip
 # ... and how far it is. LEFT counts windows of the phase; SUB is one of the three below; BLOCK is what it waits for.
 (
     IMAGE, PHASE, LEFT, WITHIN, WINDOW, STEP, DONE_JOBS, SUB, START, LEAVE, DONE, REQUEST, WAIT_FROM, WAIT_TO,
     FIRST_START, BLOCK, STACKED, RECORDED, NEXT_MARK, WINDOW_START,
-) = _fields(20, 23)  # fmt: skip
-STAGE_WIDTH = 43
+) = _fields(20, 25)  # fmt: skip
+STAGE_WIDTH = 45
 READY, WAITING, STARTED = 0, 1, 2
 
 # A finite buffer.
@@ -58,23 +72,25 @@ CAPACITY, ACQUIRER, TOKEN_RING, TOKEN_MASK, RELEASERS, RELEASER_COUNT, CAUSE, IS
     _fields(11)
 )
 SLOT_WIDTH = 11
-# Moments at which a stage takes tokens, and gives them back: lists in this order, with their ends.
-START_WINDOW, START_JOB, END_JOB, END_WINDOW = _fields(4)
-GIVE_START_JOB, GIVE_START_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW, GIVE_DONE_JOB, GIVE_DONE_WINDOW = _fields(6)
+# Moments at which a stage takes tokens, and gives them back: lists in this order, with their ends. MOMENTS has a bit
+# for each list that is not empty, those of taking first.
+START_WINDOW, START_JOB, END_JOB, END_WINDOW = _choices(4)
+GIVE_START_JOB, GIVE_START_WINDOW, GIVE_LEAVE_JOB, GIVE_LEAVE_WINDOW, GIVE_DONE_JOB, GIVE_DONE_WINDOW = _choices(6)
 _TAKE_AT = {("start", True): 0, ("start", False): 1, ("end", False): 2, ("end", True): 3}
 _GIVE_AT = {
     ("start", False): 0, ("start", True): 1, ("leave", False): 2, ("leave", True): 3, ("done", False): 4,
     ("done", True): 5,
 }  # fmt: skip
 
-# An arbiter: who holds the resource, since when it is free, when it decides next, how many wait, its users by rank, and
-# where it stands in the heap of decisions.
-HELD, FREE, DECISION, PENDING, USERS, USER_COUNT, HEAP_PLACE = _fields(7)
-ARBITER_WIDTH = 7
+# An arbiter: who holds the resource, since when it is free, when it decides next, how many wait and who, and where it
+# stands in the heap of decisions.
+HELD, FREE, DECISION, PENDING, QUEUE, HEAP_PLACE = _fields(6)
+ARBITER_WIDTH = 6
 
-# A layer: windows of one image, and the marked windows of the first image with their times.
-WINDOWS, MARKS, MARK_TIMES, MARK_COUNT = _fields(4)
-LAYER_WIDTH = 4
+# A layer: windows of one image and of a row of them, one of its output stages, and the marked windows of the first
+# image with their times.
+WINDOWS, ROW, OUTPUT, MARKS, MARK_TIMES, MARK_COUNT = _fields(6)
+LAYER_WIDTH = 6
 
 # The jobs of a stage in a phase: steps of a window, place of occupancies and latencies, 1 where they vary by step, and
 # 1 where whole windows of its chain are evaluated at once.
@@ -154,6 +170,8 @@ class Packer:
             self.slots_of[slots.acquire].append(slots)
         self.header = dict.fromkeys(range(HEADER_WIDTH), 0)
         self.tokens = [self._token_ring(slots) for slots in plan.slots]
+        self._add_fixed()
+        self._add_long_rings()
         self._add_buffers()
         self._add_layers(marks)
         self._add_arbiters()
@@ -163,10 +181,39 @@ class Packer:
         for place, value in self.header.items():
             self.memory[place] = value
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether a single image of a single layer is played: its windows are all alike, as images always are."""
-        return len(self.plan.layers) == 1 and self.plan.images == 1
+    def _add_fixed(self) -> None:
+        """What never changes, and what chains remember: no part of the state."""
+        self.places = [
+            (self._memory.add(read.dependency.needs), self._memory.add(read.dependency.freed))
+            for read in self.plan.reads
+        ]
+        self.phases = [self._memory.add([phase.windows for phase in layer.phases]) for layer in self.plan.layers]
+        self.takes, self.gives = self._takes(), self._gives()
+        self.needs, self.wakes = self._inputs()
+        self.chains = self._chains()
+        self.jobs = [self._jobs(index) for index in range(len(self.plan.stages))]
+        self.header[FIXED_END] = self._memory.size
+
+    def _add_long_rings(self) -> None:
+        """Rings too long to be saved often: they keep some more entries, so that an old state can be read off them."""
+        outputs = {stage for layer in self.plan.outputs for stage in layer}
+        least = [max(self._window_ring(i), HISTORY if i in outputs else 0) for i in range(len(self.plan.stages))]
+        self.window_rings = [self._long(size) for size in least]
+        self.read_rings = [self._long(self._read_ring(read)) for read in self.plan.reads]
+        self.header[LONG_END] = self._memory.size
+
+    def _long(self, least: int) -> tuple[int, int]:
+        """Place and size of a ring; place 0 for a short one, which gets its room later."""
+        size = ring(least)
+        if size <= HISTORY:
+            return 0, size
+        size = ring(least + LONGEST)
+        return self._memory.room(size), size
+
+    def _read_ring(self, read: Read) -> int:
+        """Tokens of a buffer between layers; the consumer may give back what it never needs before it is there."""
+        one = read.dependency
+        return one.capacity + self.plan.layers[one.producer].windows - int(one.needs[-1]) + 1
 
     # Buffers: those inside the layers, then one for each dependency between layers.
 
@@ -191,28 +238,30 @@ class Packer:
     def _add_buffers(self) -> None:
         rows = []
         for slots, size in zip(self.plan.slots, self.tokens, strict=True):
-            rows.append(self._buffer(slots.capacity, slots.acquire, size, len(slots.release), CAUSES[slots.cause]))
-        for read in self.plan.reads:
-            one = read.dependency
-            ahead = self.plan.layers[one.producer].windows - int(one.needs[-1]) - 1
-            size = ring(one.capacity + ahead + 2)
-            rows.append(self._buffer(one.capacity, read.departure, size, len(read.readers), OUTPUT_STALL))
-        self.header[SLOTS], self.header[SLOT_COUNT] = self._memory.add(sum(rows, [])), len(rows)
+            cause = CAUSES[slots.cause]
+            # Behind the times of the tokens stand, where an array may wait for them, two more of each: `IS_LATE`.
+            place = self._memory.room(size * (3 if cause == ADC_STALL else 1))
+            rows.append(self._buffer(slots.capacity, slots.acquire, (place, size), len(slots.release), cause))
+        for read, (place, size) in zip(self.plan.reads, self.read_rings, strict=True):
+            room = place or self._memory.room(size)
+            readers = len(read.readers)
+            rows.append(self._buffer(read.dependency.capacity, read.departure, (room, size), readers, OUTPUT_STALL))
+        self.header[SLOTS] = self._memory.add([value for row in rows for value in row])
+        self.header[SLOT_COUNT] = len(rows)
 
-    def _buffer(self, capacity: int, acquirer: int, size: int, releasers: int, cause: int) -> list[int]:
-        # Behind the times of the tokens stand, where an array may wait for them, two more of each: `IS_LATE`.
-        late = int(cause == ADC_STALL)
-        place = self._memory.room(size * (1 + 2 * late))
+    def _buffer(self, capacity: int, acquirer: int, tokens: tuple[int, int], releasers: int, cause: int) -> list[int]:
+        place, size = tokens
         counts = self._memory.room(releasers)
-        return [capacity, acquirer, place, size - 1, counts, releasers, cause, late, 0, 0, 0]
+        return [capacity, acquirer, place, size - 1, counts, releasers, cause, int(cause == ADC_STALL), 0, 0, 0]
 
     # Layers and arbiters.
 
     def _add_layers(self, marks: Sequence[Sequence[int]]) -> None:
         rows: list[int] = []
-        for layer, wanted in zip(self.plan.layers, marks, strict=True):
+        for layer, outputs, wanted in zip(self.plan.layers, self.plan.outputs, marks, strict=True):
             windows = self._memory.add(wanted)
-            rows += [layer.windows, windows, self._memory.room(len(wanted)), len(wanted)]
+            times = self._memory.room(len(wanted))
+            rows += [layer.windows, layer.row, outputs[-1], windows, times, len(wanted)]
         self.header[LAYERS], self.header[LAYER_COUNT] = self._memory.add(rows), len(self.plan.layers)
         self.header[STALLS] = self._memory.room(len(self.plan.layers) * CAUSE_COUNT)
 
@@ -222,9 +271,11 @@ class Packer:
         for index, stage in enumerate(self.plan.stages):
             users[stage.resource].append(index)
         rows: list[int] = []
-        for resource in self.arbiter_of:
+        self.turns: dict[int, int] = {}
+        for number, resource in enumerate(self.arbiter_of):
             ranked = sorted(users[resource], key=self.plan.rank)
-            rows += [-1, 0, NEVER, 0, self._memory.add(ranked), len(ranked), len(rows) // ARBITER_WIDTH]
+            self.turns |= {stage: turn for turn, stage in enumerate(ranked)}
+            rows += [-1, 0, NEVER, 0, self._memory.room(len(ranked)), number]
         self.header[ARBITERS], self.header[ARBITER_COUNT] = self._memory.add(rows), len(self.arbiter_of)
         self.header[HEAP] = self._memory.add(range(len(self.arbiter_of)))
 
@@ -232,25 +283,21 @@ class Packer:
 
     def _add_stages(self) -> None:
         plan, rows = self.plan, []
-        takes, gives = self._takes(), self._gives()
-        chains = self._chains()
-        needs, wakes = self._inputs()
         outputs = {stage for layer in plan.outputs for stage in layer}
-        history = HISTORY if self.is_alone else 0
         by_step = [self._step_source(index) for index in range(len(plan.stages))]
         follower = {source: index for index, source in enumerate(by_step) if source >= 0}
-        phase_places = [self._memory.add([phase.windows for phase in layer.phases]) for layer in plan.layers]
         for index, stage in enumerate(plan.stages):
             layer = plan.layers[stage.layer]
-            windows = ring(max(self._window_ring(index), history if index in outputs else 0))
+            place, windows = self.window_rings[index]
             steps = ring(self._step_ring(index, follower[index])) if index in follower else 1
             rows += [
                 stage.layer, self.arbiter_of.get(stage.resource, -1), by_step[index], follower.get(index, -1),
-                int(stage.name == "array"), _LOAD_CAUSES.get(stage.name, 0), stage.units, self._jobs(index),
-                phase_places[stage.layer], len(layer.phases), layer.windows * plan.images, int(index in outputs),
-                self._memory.room(windows), windows - 1, self._memory.room(windows) if stage.name in LOADS else 0,
-                self._memory.room(steps), steps - 1, self._record(index), needs[index], wakes[index], takes[index],
-                gives[index], chains.get(index, 0),
+                int(stage.name == "array"), _LOAD_CAUSES.get(stage.name, 0), stage.units, self.jobs[index],
+                self.phases[stage.layer], len(layer.phases), layer.windows * plan.images, int(index in outputs),
+                place or self._memory.room(windows), windows - 1,
+                self._memory.room(windows) if stage.name in LOADS else 0, self._memory.room(steps), steps - 1,
+                self._record(index), self.needs[index], self.wakes[index], self.takes[index], self.gives[index],
+                self.chains.get(index, 0), self.turns.get(index, 0), self.moments[index],
             ]  # fmt: skip
             rows += [0, 0, layer.phases[0].windows, *[0] * 11, -1, -1, 0, 0, 0, 0]
         self.header[STAGES], self.header[STAGE_COUNT] = self._memory.add(rows), len(plan.stages)
@@ -269,7 +316,7 @@ class Packer:
     def _chains(self) -> dict[int, int]:
         """Place of the chain of every stage that belongs to one; see `pimsim.simulation.chains`."""
         self.slack: dict[int, int] = {}
-        places = {}
+        places: dict[int, int] = {}
         for index, stage in enumerate(self.plan.stages):
             if stage.stepped and self._step_source(index) < 0:
                 members = self._followers(index)
@@ -337,6 +384,7 @@ class Packer:
             lists[slots.acquire][_TAKE_AT[slots.acquire_at, slots.per_window]].append(number)
         for number, read in enumerate(self.plan.reads, len(self.plan.slots)):
             lists[read.departure][END_WINDOW].append(number)
+        self.moments = [sum(1 << moment for moment, found in enumerate(each) if found) for each in lists]
         return [self._lists(each) for each in lists]
 
     def _gives(self) -> list[int]:
@@ -347,10 +395,12 @@ class Packer:
                 if moment is not None:
                     lists[stage][moment] += [number, releaser, 0, 0]
         for number, read in enumerate(self.plan.reads, len(self.plan.slots)):
-            freed = self._memory.add(read.dependency.freed)
+            freed = self.places[number - len(self.plan.slots)][1]
             per_image = self.plan.layers[read.dependency.producer].windows
             for releaser, stage in enumerate(read.readers):
                 lists[stage][GIVE_LEAVE_WINDOW] += [number, releaser, freed, per_image]
+        for index, each in enumerate(lists):
+            self.moments[index] += sum(1 << (4 + moment) for moment, found in enumerate(each) if found)
         return [self._lists(each) for each in lists]
 
     def _lists(self, lists: Sequence[Sequence[int]]) -> int:
@@ -372,12 +422,11 @@ class Packer:
                 if not (stage.stepped and stages[source].stepped):
                     needs[index] += [source, 0, 0]
                 wakes[source].append(index)
-        for read in self.plan.reads:
-            self._add_read(read, needs, wakes)
+        for read, (place, _) in zip(self.plan.reads, self.places, strict=True):
+            self._add_read(read, place, needs, wakes)
         return [self._lists([one]) for one in needs], [self._lists([sorted(set(one))]) for one in wakes]
 
-    def _add_read(self, read: Read, needs: list[list[int]], wakes: list[list[int]]) -> None:
-        place = self._memory.add(read.dependency.needs)
+    def _add_read(self, read: Read, place: int, needs: list[list[int]], wakes: list[list[int]]) -> None:
         per_image = self.plan.layers[read.dependency.producer].windows
         for reader in read.readers:
             for source in read.sources:
@@ -431,10 +480,8 @@ class Packer:
         header[STACK] = self._memory.room(len(plan.stages))
         header[IMAGES], header[IMAGE_DONE] = plan.images, self._memory.room(plan.images)
         header[IMAGE_PARTS] = self._memory.room(plan.images)
-        triggers = [stage for layer in plan.outputs for stage in layer]
-        header[TRIGGERS], header[TRIGGER_COUNT] = self._memory.add(triggers), len(triggers)
-        header[OUTPUT_COUNT] = len(triggers)
-        header[ALONE] = int(self.is_alone)
+        header[OUTPUT_COUNT], header[TRIGGER] = sum(map(len, plan.outputs)), plan.outputs[0][-1]
+        header[LEVELS], header[BY_ROWS] = self._memory.add([-1, -1, 0, 1, 0, 0] * 3), -1
         header[SEARCH], header[STOP_AT_REPEAT] = int(search), int(stop_at_repeat)
         if watch is not None:
             header[FIRST_WATCHED], header[IMAGE_WATCHED] = watch.first, -1 if watch.image is None else watch.image

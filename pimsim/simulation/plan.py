@@ -127,7 +127,8 @@ class LayerPlan:
 
     ``resources`` are names: layers of a network share those that are called the same. ``outputs`` are the stages
     whose windows, all done, mean that the window has left the layer; ``departure`` is the stage that sends a window
-    to them, which waits there until the layers that read it have room.
+    to them, which waits there until the layers that read it have room. ``row`` is how many window slots cover whole
+    rows of the output map (0: unknown), which is where what happens may begin to repeat.
     """
 
     name: str
@@ -137,6 +138,7 @@ class LayerPlan:
     slots: tuple[Slots, ...]
     outputs: tuple[int, ...]
     departure: int = 0
+    row: int = 0
 
     @property
     def windows(self) -> int:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pimsim.errors import SimulationError
 from pimsim.simulation.plan import NetworkPlan, Read, Slots
 from pimsim.simulation.results import Span
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Probe = Callable[[Span], None]
 #: The stages that load inputs, and the stall cause of an array that waits for them.
@@ -43,7 +48,7 @@ EVERYTHING = Watch()
 class Repeat:
     """The steady state that an engine has proven: the machine was twice in the same state but for time and images.
 
-    ``units`` images (windows, where one layer is played alone) take ``period_fs``, for ever.
+    ``units`` images take ``period_fs``, for ever.
     """
 
     units: int
@@ -61,7 +66,7 @@ class Played:
         jobs: finished jobs of each stage and phase, over all images.
         stall_fs: of each layer, the time that its arrays waited, by cause, over all images.
         repeat: the steady state, where the engine looked for it and found it.
-        skipped: images (or windows of a layer alone) that were jumped over, which changes nothing else.
+        skipped: periods of windows, rows or images that were jumped over, which changes nothing else.
     """
 
     window_done_fs: tuple[tuple[int, ...], ...]
@@ -148,7 +153,7 @@ def _given_back(plan: NetworkPlan, read: Read, progress: Sequence[Progress]) -> 
     return min(cumulative(one.freed, progress[s].windows, plan.layers[one.producer].windows) for s in read.readers)
 
 
-def cumulative(freed: Sequence[int], windows: int, per_image: int) -> int:
+def cumulative(freed: NDArray[np.int64], windows: int, per_image: int) -> int:
     """Producer windows given back over all images after that many windows of the consumer were read."""
     images, within = divmod(windows, len(freed))
     return images * per_image + (int(freed[within - 1]) if within else 0)

@@ -30,8 +30,8 @@ class Agreement:
     def line(self) -> str:
         """One sentence for the user."""
         return (
-            f"event and compiled engine agree on {self.jobs:,} jobs: the times of {self.windows:,} windows, every stall "
-            f"and busy time, and start and end of {self.spans:,} spans"
+            f"event and compiled engine agree on {self.jobs:,} jobs: the times of {self.windows:,} windows, every "
+            f"stall and busy time, and start and end of {self.spans:,} spans"
         )
 
 

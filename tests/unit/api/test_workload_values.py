@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
-from pimsim.api.preparing import prepare
+from pimsim.api.preparing import calibration_count, prepare
 from pimsim.api.progress import Progress
 from pimsim.errors import ConfigError, DataError
 from pimsim.workload import make_workload
@@ -40,6 +41,21 @@ def test_seeded_inputs_beyond_memory() -> None:
     with pytest.raises(DataError) as raised:
         prepare(make_workload({"network": "net.py:net", "input_shape": "3,99999,99999"}), Progress(False))
     assert str(raised.value) == (
-        "--input-shape: 264 images of 3x99999x99999: seeded inputs hold at most 1,073,741,824 values. "
+        "--input-shape: 24 images of 3x99999x99999: seeded inputs hold at most 1,073,741,824 values. "
         "Make the images smaller, or ask for fewer --images and --calibration-images."
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((3, 32, 32), 256), ((1, 128, 128), 256), ((3, 128, 128), 85), ((3, 224, 224), 27), ((3, 512, 512), 16)],
+)
+def test_large_images_calibrate_in_smaller_numbers(shape: tuple[int, ...], count: int) -> None:
+    assert calibration_count(shape) == count
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, 256), (3, 3)])
+def test_a_number_of_calibration_images_that_is_asked_for_wins(asked: int | None, used: int) -> None:
+    values = {"network": "net.py:net", "input_shape": "2,4,4", "calibration_images": asked}
+    prepared = prepare(make_workload(values), Progress(False), lambda: nn.Conv2d(2, 3, 3))
+    assert prepared.network.notes[-1].endswith(f" on {used} images")

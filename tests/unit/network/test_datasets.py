@@ -40,6 +40,7 @@ def test_image_folder_classes_are_sorted_and_pixels_arrive_unchanged(tmp_path: P
     data = load_dataset(image_folder(tmp_path), "test")
     assert data.classes == ("a", "b")
     assert data.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.shape == (3, 6, 8)
     # "b" was written first, with the values 0, 1, 2.
     assert data.pixels()[:, 0, 0, 0].tolist() == [40, 41, 42, 0, 1, 2]
     assert data.images.shape == (6, 3, 6, 8)
