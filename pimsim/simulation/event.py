@@ -71,9 +71,9 @@ class _Slots:
         return self.lateness.popleft() if self.lateness is not None else (0, 0)
 
 
-def _release(due: list[tuple[_Slots, int]]) -> None:
+def _release(due: list[tuple[_Slots, int]], waited: tuple[int, int]) -> None:
     for slots, index in due:
-        slots.release(index)
+        slots.release(index, waited)
 
 
 class _Arbiter:
@@ -210,7 +210,7 @@ class _Player:
             if self.first_start is None:
                 self.first_start = start
             for slots, index in give_start:
-                slots.release(index)
+                slots.release(index, self.output_wait)
             if step == 0:
                 for slots, index in self.give.get(("start", True), ()):
                     slots.release(index)
@@ -268,7 +268,8 @@ class _Player:
         if due:
             moment = _Moment(self.env, done - self.env.now, NORMAL)
             assert moment.callbacks is not None
-            moment.callbacks.append(lambda _: _release(due))
+            waited = self.output_wait
+            moment.callbacks.append(lambda _: _release(due, waited))
 
     def _hunger(self, source: _Player) -> Event:
         """An event for the next job of an input stage."""
