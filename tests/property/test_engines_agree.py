@@ -30,7 +30,7 @@ def outcome(play: Callable[..., Played], plan: NetworkPlan, watch: Watch = EVERY
 
 
 def check_agreement(plan: NetworkPlan, watch: Watch = EVERYTHING) -> Played | None:
-    """Both engines, with all spans, with some, and with the jump allowed and not; gives the last, None at a deadlock."""
+    """Both engines, with all spans, with some, and with the jump allowed and not; gives the last (None: deadlock)."""
     expected = outcome(event.play, plan)
     assert outcome(compiled.play, plan) == expected
     if isinstance(expected, str):
