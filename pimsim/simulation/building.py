@@ -366,7 +366,8 @@ class _Builder:
         timing = self.chip.timing
         merge = next(i for i, stage in enumerate(self.stages) if stage.name == "merge")
         for tile, (read, _) in loads.items():
-            self._take("input_register", timing.input_slots, read, "start", arrays[tile], "leave", True, "input")
+            readers = arrays[tile] or [merge]  # copies without a window of their own keep pace with the others
+            self._take("input_register", timing.input_slots, read, "start", readers, "leave", True, "input")
             if timing.discipline == "serial":
                 self._take("window", 1, read, "start", self.outputs, "done", True, "input")
         for shift in shifts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import DigitalOp, Geometry, Layer, Network, Precision
 from pimsim.simulation.closed_form import closed_form
-from pimsim.simulation.network import simulate, simulate_layer
+from pimsim.simulation.network import Options, simulate, simulate_layer
 from pimsim.simulation.results import Span
+from pimsim.simulation.routing import Link
 from pimsim.simulation.services import activations, burst_fs
 from pimsim.simulation.work import LayerWork, layer_work
 
@@ -66,7 +68,7 @@ def layers(draw: st.DrawFn) -> Layer:
     return Layer(geometry, Precision(4, draw(st.integers(1, 4)), draw(st.booleans())), weight)
 
 
-def work_of(layer: Layer, machine: Chip, method: str = "im2col", skip: str = "row", **options: int) -> LayerWork:
+def work_of(layer: Layer, machine: Chip, method: str = "im2col", skip: str = "row", **options: Any) -> LayerWork:
     array = ArrayShape(machine.crossbar.rows, machine.crossbar.columns, PER_WEIGHT)
     placement = place(map_layer(layer.geometry, array, method), layer.weight, skip=skip)
     return layer_work(layer, placement, machine, **options)
@@ -89,8 +91,9 @@ def test_counts_from_events_equal_formulas_and_probes_change_nothing(
 ) -> None:
     """`simulate_layer` raises when the engine's counts differ from the formulas."""
     digital = (DigitalOp("add", "add", 7, 14, "layer"), DigitalOp("pool", "max_pool", 2, 11, "layer"))
-    options = {"replication": replication, "arrays": arrays, "digital": digital, "hops": 2}
-    work = work_of(layer, machine, method, skip, **options)  # type: ignore[arg-type]
+    route = (Link("link 0-1", -1, True), Link("link 1-2", 0, True), Link("link 1-3", 0, True))
+    options = {"replication": replication, "arrays": arrays, "digital": digital, "route": route}
+    work = work_of(layer, machine, method, skip, **options)
     spans: list[Span] = []
     result = simulate_layer(work, machine)
     assert simulate_layer(work, machine, probe=spans.append) == result
@@ -239,7 +242,7 @@ def test_layers_follow_one_another_and_totals_add_up() -> None:
         sum(sum(x.dynamic_energy_j.values()) for x in result.layers), rel=1e-9, abs=0
     )
     assert result.array_utilisation == sum(layer.arrays for layer in result.layers) / (12 * 8)
-    limited = simulate(network, placements, machine, arrays=1)
+    limited = simulate(network, placements, machine, Options(arrays=1))
     assert limited.array_utilisation == 1 / (12 * 8)
     power = sum(c.static_energy_j for c in result.components) / (result.latency_fs * 1e-15)
     assert result.static_energy_j == pytest.approx(power * result.latency_fs * 1e-15, rel=1e-9, abs=0)

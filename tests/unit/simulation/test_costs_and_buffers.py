@@ -15,8 +15,9 @@ from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Network, Precision
 from pimsim.simulation.costs import dynamic_energy_j, inventory
-from pimsim.simulation.network import _hops, simulate, simulate_layer
+from pimsim.simulation.network import simulate, simulate_layer
 from pimsim.simulation.results import Span
+from pimsim.simulation.routing import route
 from pimsim.simulation.work import LayerWork, layer_work
 
 
@@ -113,7 +114,7 @@ def test_mesh_distance() -> None:
     """Nine routers in a 3 x 3 mesh, one array each: from the first to the middle and to the opposite corner."""
     small = chip(arrays=1, macros=1)
     mesh = replace(small, tiles=9, router=replace(small.router, tiles=1))
-    assert [_hops(mesh, 0, there) for there in (0, 1, 3, 4, 8)] == [0, 1, 1, 2, 4]
+    assert [len(route(mesh, 0, [there])) for there in (0, 1, 3, 4, 8)] == [0, 1, 1, 2, 4]
 
 
 def test_programming_is_reported_apart() -> None:
