@@ -9,17 +9,17 @@ import numpy as np
 
 from pimsim.records.looks import (
     ENERGY_UNITS,
-    INK,
     NARROW_LAYERS,
     OTHER,
     SIZES,
+    bars,
     layer_axis,
     look,
     new_figure,
     pale,
     prefix,
     words,
-)  # fmt: skip
+)
 from pimsim.records.tables import Columns, PlainTables
 
 if TYPE_CHECKING:
@@ -95,8 +95,15 @@ def _layer_panel(
     for index, part in enumerate(parts):
         values = sum((energies[name] for name in part.components if name in energies), nothing) / scale
         colour, hatch = look(index)
-        axes.bar(place, values, 0.78, bottom, color=colour, hatch=hatch, edgecolor=INK)
+        bars(
+            axes,
+            [(x - 0.39, low, 0.78, high) for x, low, high in zip(place, bottom, values, strict=True)],
+            colour,
+            hatch,
+        )
         bottom = bottom + values
+    axes.autoscale_view(scalex=False)
+    axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     layer_axis(axes, names, style)
     axes.set(title="Dynamic energy by layer", ylabel=f"energy ({unit})")
@@ -119,20 +126,19 @@ def _component_totals(axes: Axes, parts: list[Part]) -> None:
     every = [part.total_pj for part in parts]
     scale, unit = prefix(max(every, default=0.0), ENERGY_UNITS)
     place = np.arange(len(parts))
-    dynamic, static = (np.array([getattr(part, f"{kind}_pj") for part in parts]) for kind in ("dynamic", "static"))
-    colours, hatches = zip(*(look(i) for i in range(len(parts))), strict=True) if parts else ((), ())
-    axes.barh(place, dynamic / scale, 0.7, color=colours, hatch=hatches, edgecolor=INK)
-    axes.barh(place, static / scale, 0.7, dynamic / scale, color=[pale(colour) for colour in colours], edgecolor=INK)
+    for i, part in enumerate(parts):
+        colour, hatch = look(i)
+        bars(axes, [(0, i - 0.35, part.dynamic_pj / scale, 0.7)], colour, hatch)
+        bars(axes, [(part.dynamic_pj / scale, i - 0.35, part.static_pj / scale, 0.7)], pale(colour))
     for y, value in zip(place, every, strict=True):
         text, point = _percent(value / sum(every)), (value / scale, float(y))
         axes.annotate(text, point, (3, 0), textcoords="offset points", va="center")
     axes.set_yticks(place, [words(part.name) for part in parts])
     axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
-    axes.margins(x=0.22)
+    axes.set(ylim=(len(parts) - 0.6, -0.4), xlim=(0, 1.28 * max(every, default=0.0) / scale or 1.0))
     axes.grid(axis="x")
     axes.set(title="Energy by component", xlabel=f"energy ({unit})")
-    if static.any():
+    if any(part.static_pj for part in parts):
         axes.text(0.98, 0.03, "paler: static", transform=axes.transAxes, ha="right", va="bottom")
 
 

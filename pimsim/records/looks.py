@@ -30,6 +30,10 @@ TIME_UNITS = ((1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s"))
 ENERGY_UNITS = ((1.0, "pJ"), (1e3, "nJ"), (1e6, "µJ"), (1e9, "mJ"), (1e12, "J"))
 
 
+#: Left, bottom, width, height of a bar in the units of its axes.
+Box = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True)
 class Size:
     """Inches of the two widths of a figure, and how much taller it may be."""
@@ -62,7 +66,8 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of its suffix, without a date; returns the file."""
     undated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-    figure.savefig(path, metadata=undated[path.suffix[1:]])
+    options: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if path.suffix == ".png" else {}
+    figure.savefig(path, metadata=undated[path.suffix[1:]], **options)
     return path
 
 
@@ -70,6 +75,15 @@ def lay_out(figure: Figure) -> None:
     """Work out the layout now and keep it, so that saving in several formats does not repeat it."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+
+
+def bars(axes: Axes, boxes: Sequence[Box], colour: str | tuple[float, ...], hatch: str = "", label: str = "") -> None:
+    """Bars of one look as one artist, which draws far faster than one a bar."""
+    from matplotlib.collections import PolyCollection
+
+    corners = [((x, y), (x + w, y), (x + w, y + h), (x, y + h)) for x, y, w, h in boxes]
+    drawn = PolyCollection(corners, facecolors=colour, edgecolors=INK, linewidths=0.4, hatch=hatch or None, label=label)
+    axes.add_collection(drawn)
 
 
 def prefix(largest: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pimsim.records.looks import (
-    INK,
     NARROW_LAYERS,
     SIZES,
     TIME_UNITS,
+    bars,
     layer_axis,
     look,
     name_size,
     new_figure,
-    pale,
     prefix,
     words,
-)  # fmt: skip
+)
 from pimsim.records.tables import PlainTables
 
 if TYPE_CHECKING:
@@ -93,8 +92,11 @@ def _one_by_one(tables: PlainTables, style: str) -> Figure:
     for name, values in shown.items():
         colour, hatch = _look(name)
         place = np.arange(len(names))
-        axes.bar(place, values / scale, 0.78, bottom, color=colour, hatch=hatch, edgecolor=INK, label=_label(name))
+        boxes = [(x - 0.39, low, 0.78, high) for x, low, high in zip(place, bottom, values / scale, strict=True)]
+        bars(axes, boxes, colour, hatch, _label(name))
         bottom = bottom + values / scale
+    axes.autoscale_view(scalex=False)
+    axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     layer_axis(axes, names, style)
     axes.set(title="Latency by layer, and what its arrays waited for", ylabel=f"latency ({unit})")
@@ -106,6 +108,7 @@ def timeline(tables: PlainTables, style: str = "paper") -> Figure:
     """When each layer works on the first image, and what its arrays did in the whole run."""
     names, size = tables["layers"]["layer"], SIZES[style]
     figure = new_figure(size.page, (1.0 + 0.13 * max(6, min(80, len(names)))) * size.scale)
+    figure.set_layout_engine("constrained", w_pad=0.09)
     times, shares = figure.subplots(1, 2, sharey=True, width_ratios=[1.7, 1])
     _draw_times(times, tables)
     _draw_shares(shares, _shown(run_shares(tables)))
@@ -124,10 +127,12 @@ def _draw_times(axes: Axes, tables: PlainTables) -> None:
     layers = tables["layers"]
     scale, unit = prefix(tables["totals"]["latency_ns"][0], TIME_UNITS)
     start, first, end = (np.array(layers[name]) / scale for name in ("start_ns", "first_output_ns", "end_ns"))
-    place, colour = np.arange(len(start)), "#8C8C8C"
-    style: dict[str, Any] = {"height": 0.72, "edgecolor": INK, "linewidth": 0.3}
-    axes.barh(place, first - start, left=start, color=pale(colour), label="until its first output", **style)
-    axes.barh(place, end - first, left=first, color=colour, label="until its last output", **style)
+    for left, right, colour, label in (
+        (start, first, "#E0E0E0", "until its first output"),
+        (first, end, "#8C8C8C", "until its last output"),
+    ):
+        boxes = [(x, y - 0.36, width, 0.72) for y, (x, width) in enumerate(zip(left, right - left, strict=True))]
+        bars(axes, boxes, colour, label=label)
     axes.set(title="When each layer works on the first image", xlabel=f"time ({unit})")
     axes.set_xlim(0, float(end.max(initial=0.0)) * 1.01 or 1.0)
 
@@ -136,9 +141,7 @@ def _draw_shares(axes: Axes, shares: Values) -> None:
     left = np.zeros(len(shares[BUSY]))
     for name, values in shares.items():
         colour, hatch = _look(name)
-        place = np.arange(len(left))
-        axes.barh(
-            place, 100 * values, 0.72, left, color=colour, hatch=hatch, edgecolor=INK, linewidth=0.3, label=_label(name)
-        )
+        boxes = [(x, y - 0.36, width, 0.72) for y, (x, width) in enumerate(zip(left, 100 * values, strict=True))]
+        bars(axes, boxes, colour, hatch, _label(name))
         left = left + 100 * values
     axes.set(title="What its arrays did", xlabel="share of the whole run (%)", xlim=(0, 100))
