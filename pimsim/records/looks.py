@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES = ("paper", "screen")
+STYLE_FOLDER = Path(__file__).parent / "styles"
 FORMATS = ("pdf", "svg", "png")
 COLOURS = ("#0072B2", "#F0E442", "#D55E00", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#BFBFBF")
 HATCHES = ("", "....", "////", "", "xxxx", "----", "\\\\\\\\", "")
@@ -50,7 +52,21 @@ def style_context(style: str) -> AbstractContextManager[None]:
     """Settings of the style file within a ``with`` block; the user's own come back after it."""
     import matplotlib as mpl
 
-    return mpl.rc_context(fname=str(Path(__file__).parent / "styles" / f"{style}.mplstyle"))
+    _add_fonts()
+    return mpl.rc_context(fname=str(STYLE_FOLDER / f"{style}.mplstyle"))
+
+
+@cache
+def _add_fonts() -> None:
+    """Make the style files' font known to matplotlib, once.
+
+    It is DejaVu Sans with Latin-1, without its tables for other scripts: embedding the whole one into a PDF takes
+    longer than drawing the figure. Letters that it lacks come from DejaVu Sans.
+    """
+    from matplotlib.font_manager import fontManager
+
+    for path in sorted(STYLE_FOLDER.glob("*.ttf")):
+        fontManager.addfont(path)
 
 
 def new_figure(width: float, height: float) -> Figure:

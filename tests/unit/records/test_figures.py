@@ -200,3 +200,11 @@ def test_an_unknown_choice_is_refused(tmp_path: Path, results: Results, options:
 def test_nothing_to_draw_is_refused(tmp_path: Path, results: Results) -> None:
     with pytest.raises(ResultError, match="a run without layers: there is nothing to draw"):
         draw_all(plain_tables(replace(results(1), layers=())), tmp_path)
+
+
+def test_letters_beyond_the_embedded_font_are_drawn_all_the_same(
+    tmp_path: Path, result: SimulationResult, recwarn: pytest.WarningsRecorder
+) -> None:
+    odd = replace(result, layers=(replace(result.layers[0], name="слой1"),))
+    draw_all(plain_tables(odd), tmp_path, ("pdf", "png"))
+    assert not [str(warning.message) for warning in recwarn if "missing from font" in str(warning.message)]
