@@ -202,7 +202,7 @@ class _Ways:
         self._asked: dict[int, dict[int, Indices]] = {}
 
     def asked(self, source: int) -> dict[int, Indices]:
-        """For every layer behind ``source``: slots of ``source`` that must have left before each of its slots starts."""
+        """For every layer behind ``source``: slots of it that must have left before each slot there."""
         if source not in self._asked:
             self._asked[source] = _prefixes(source, self.incoming)
         return self._asked[source]
@@ -224,7 +224,7 @@ class _Ways:
         return layer == source or layer in self.asked(source)
 
     def held(self, one: Dependency, layer: int) -> int:
-        """Slots of the producer between what a slot of ``layer`` asks for and what its reader has given back by then."""
+        """The most slots between what a slot of ``layer`` asks of the producer and what is given back by then."""
         wanted = self.asked(one.producer)[layer]
         if layer == one.consumer:
             given_back = np.concatenate(([0], one.freed[:-1]))
