@@ -108,7 +108,7 @@ def timeline(tables: PlainTables, style: str = "paper") -> Figure:
     """When each layer works on the first image, and what its arrays did in the whole run."""
     names, size = tables["layers"]["layer"], SIZES[style]
     figure = new_figure(size.page, (1.0 + 0.13 * max(6, min(80, len(names)))) * size.scale)
-    figure.set_layout_engine("constrained", w_pad=0.09)
+    figure.set_layout_engine("constrained", w_pad=0.16)
     times, shares = figure.subplots(1, 2, sharey=True, width_ratios=[1.7, 1])
     _draw_times(times, tables)
     _draw_shares(shares, _shown(run_shares(tables)))
