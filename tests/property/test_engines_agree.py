@@ -70,7 +70,7 @@ def test_windows_of_many_steps(layer: LayerPlan, watch: Watch) -> None:
     check_agreement(alone(layer), watch)
 
 
-@given(layer_plans(windows=250, steps=4), watches())
+@given(layer_plans(windows=250, least=60, steps=4), watches())
 @settings(max_examples=40, deadline=None)
 def test_many_windows(layer: LayerPlan, watch: Watch) -> None:
     """Phases long enough for a steady state."""
@@ -88,6 +88,13 @@ def test_steps_that_differ_from_window_to_window(layer: LayerPlan) -> None:
 @settings(max_examples=80, deadline=None)
 def test_layers_that_read_one_another(plan: NetworkPlan, watch: Watch) -> None:
     """Random needs, buffers of the least capacity, larger and too small, and several images."""
+    check_agreement(plan, watch)
+
+
+@given(network_plans(layers=2, images=3, windows=60, phases=1, least=25), watches())
+@settings(max_examples=25, deadline=None)
+def test_images_of_many_windows(plan: NetworkPlan, watch: Watch) -> None:
+    """Layers that settle within an image."""
     check_agreement(plan, watch)
 
 
