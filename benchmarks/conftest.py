@@ -1,4 +1,4 @@
-"""ResNet-20 as every benchmark uses it: shapes, random 8-bit weights, and the ISAAC-like chip."""
+"""ResNet-20 as most benchmarks use it: shapes, random 8-bit weights, and the ISAAC-like chip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from pimsim.mapping.skipping import place
 from pimsim.network.layers import Layer, Network
 from pimsim.network.shapes import load_shapes
 
-SHAPES = Path(__file__).parent / "resnet20.yaml"
+HERE = Path(__file__).parent
+SHAPES = HERE.parent / "workloads" / "shapes"
+
+
+def placed(network: Network, chip: Chip, method: str) -> list[Placement]:
+    """The layers on the chip's arrays, nothing skipped."""
+    array = array_of_chip(chip, 8)
+    return [place(map_layer(layer.geometry, array, method), None) for layer in network.layers]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +35,7 @@ def chip() -> Chip:
 def network() -> Network:
     """ResNet-20 with random integer weights of 8 bits."""
     generator = np.random.default_rng(0)
-    shapes = load_shapes(SHAPES)
+    shapes = load_shapes(HERE / "resnet20.yaml")
     layers = [
         Layer(layer.geometry, layer.precision, generator.integers(-127, 128, layer.geometry.weight_shape))
         for layer in shapes.layers

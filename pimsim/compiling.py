@@ -23,8 +23,9 @@ the kernel was compiled from; what does not agree is compiled again, silently.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import pickle
+import sys
+import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property, update_wrapper
@@ -58,6 +59,16 @@ class Kernel:
         """
         return self.compiled(*arguments)
 
+    def prepare(self, *arguments: Any) -> None:
+        """Compile for arguments of these types, or read the cache, without running.
+
+        Raises:
+            SimulationError: numba does not work here.
+        """
+        dispatcher = self.compiled
+        numba: Any = import_module("numba")
+        dispatcher.compile(tuple(numba.typeof(argument) for argument in arguments))
+
     def __repr__(self) -> str:
         return f"<kernel {self.python.__module__}.{self.python.__qualname__}>"
 
@@ -72,16 +83,7 @@ class Kernel:
         if reason is not None:
             name = f"compiled kernel '{self.python.__name__}'"
             raise SimulationError(name, reason, fix="Install a working numba, or use what needs none")
-        import numba
-
-        options = {"nogil": True, **self.options}
-        if options.pop("inner", False):
-            options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        dispatcher = numba.njit(**options)(self.python)
-        with suppress(RuntimeError):  # numba: no folder that can be written; works without a cache
-            dispatcher.enable_caching()
-            dispatcher._cache._cache_file = GuardedFile(dispatcher._cache._cache_file, stamp(self))
-        return dispatcher
+        return _dispatcher(self)
 
     @property
     def _numba_type_(self) -> Any:
@@ -104,6 +106,24 @@ def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
     return decorate if function is None else decorate(function)
 
 
+def interruptible(entry: Kernel, *arguments: Any) -> None:
+    """Run a kernel for what it does to its arguments; Ctrl-C is answered at once, though compiled code cannot see it.
+
+    It runs in a thread of its own, which is left behind on an interrupt: it ends with the process, and its
+    arguments must not be used any more.
+
+    Raises:
+        SimulationError: numba does not work here.
+    """
+    entry.prepare(*arguments)  # here, for a thread must not be left behind inside the compiler
+    if threading.current_thread() is not threading.main_thread():
+        entry(*arguments)
+        return
+    worker = threading.Thread(target=entry, args=arguments, daemon=True)
+    worker.start()
+    worker.join()
+
+
 @cache
 def why_not() -> str | None:
     """None where numba compiles and runs, else the reason in one line. Imports numba; asked once a process."""
@@ -111,12 +131,26 @@ def why_not() -> str | None:
         numba: Any = import_module("numba")
         if numba.config.DISABLE_JIT:
             return "NUMBA_DISABLE_JIT is set"
-        numba.njit(_probe)(1)
+        _dispatcher(kernel(_probe))(1)
     # A broken numba or llvmlite fails in any way it likes: ImportError, OSError, SystemError, AttributeError.
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), "")
         return f"numba does not work here ({type(error).__name__}: {first})"
     return None
+
+
+def _dispatcher(entry: Kernel) -> Any:
+    """The numba dispatcher of a kernel, with the guarded cache."""
+    import numba
+
+    options = {"nogil": True, **entry.options}
+    if options.pop("inner", False):
+        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher = numba.njit(**options)(entry.python)
+    with suppress(RuntimeError):  # numba: no folder that can be written; works without a cache
+        dispatcher.enable_caching()
+        dispatcher._cache._cache_file = GuardedFile(dispatcher._cache._cache_file, stamp(entry))
+    return dispatcher
 
 
 def _probe(number: int) -> int:
@@ -136,15 +170,25 @@ def _parts(entry: Kernel, seen: set[int]) -> Iterator[str]:
     if id(entry) in seen:
         return
     seen.add(id(entry))
-    path = Path(inspect.getfile(entry.python))
-    yield f"{entry!r} {sorted(entry.options.items())!r}"
-    yield path.read_text(encoding="utf-8") if path.exists() else entry.python.__code__.co_code.hex()
+    yield f"{entry!r} {sorted(entry.options.items())!r} {entry.python.__code__.co_code.hex()}"
+    yield _source(entry.python.__code__.co_filename)
     for name in entry.python.__code__.co_names:
         value = entry.python.__globals__.get(name)
         if isinstance(value, Kernel):
             yield from _parts(value, seen)
         elif isinstance(value, (Number, str, tuple)):
             yield f"{name} = {value!r}"
+        elif callable(value) and _package(value) == _package(entry.python):
+            yield _source(str(sys.modules[value.__module__].__file__))
+
+
+def _source(file: str) -> str:
+    """The text of a module; nothing for code that was typed in."""
+    return Path(file).read_text(encoding="utf-8") if Path(file).exists() else ""
+
+
+def _package(function: Any) -> str:
+    return str(getattr(function, "__module__", "")).partition(".")[0]
 
 
 class GuardedFile:

@@ -3,61 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pimsim.errors import ConfigError, MappingError, nearest
+from pimsim.workload_values import Copies, Count, Name, Normalization, Normalize, Pixels, Shape
 
-Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 #: Keys whose value names a file: looked for beside the workload file first, then from the working folder.
 PATH_KEYS = ("network", "checkpoint", "shapes", "data", "hardware")
 #: The labelled images that come with scikit-learn; every other ``data`` is a folder.
 DIGITS = "digits"
-
-
-def _read_shape(value: object) -> object:
-    """``"3,32,32"`` as three numbers; anything else is left to pydantic."""
-    if isinstance(value, str):
-        value = [int(part) if part.strip().isdecimal() else part for part in value.replace("x", ",").split(",")]
-    if not isinstance(value, list | tuple) or len(value) != 3 or any(type(part) is not int for part in value):
-        raise ValueError("a shape is three whole numbers C,H,W, for example 3,32,32")
-    return tuple(value)
-
-
-def _read_normalization(value: object) -> object:
-    """``"M,M,M/S,S,S"`` or ``[[M, M, M], [S, S, S]]`` as (means, deviations)."""
-    if isinstance(value, str):
-        means, slash, deviations = value.partition("/")
-        if not slash:
-            raise ValueError("means and deviations are separated by '/', for example 0.5,0.5,0.5/0.2,0.2,0.2")
-        return tuple(tuple(float(part) for part in side.split(",")) for side in (means, deviations))
-    return tuple(tuple(side) for side in value) if isinstance(value, list) else value
-
-
-def _check_normalization(value: Normalization) -> Normalization:
-    """One positive deviation for every mean, all finite."""
-    means, deviations = value
-    if len(means) != len(deviations) or not all(map(isfinite, means)) or not all(0 < d < inf for d in deviations):
-        raise ValueError("every mean needs a deviation, which is above zero, and all are finite numbers")
-    return value
-
-
-def _check_name(value: str) -> str:
-    """A name that stays one folder below ``results``."""
-    if not value.strip() or value in {".", ".."} or {"/", "\\", "\0"} & set(value):
-        raise ValueError("a name is one folder's name: not empty, without '/'")
-    return value
-
-
-Count = Annotated[int, Field(ge=1)]
-Shape = Annotated[tuple[Count, Count, Count], BeforeValidator(_read_shape)]
-Normalize = Annotated[Normalization, BeforeValidator(_read_normalization), AfterValidator(_check_normalization)]
-Name = Annotated[str, AfterValidator(_check_name)]
-#: Images are decoded in memory, some hundred at a time.
-Pixels = Annotated[int, Field(ge=1, le=4096)]
 
 
 #: Keys that only mean something where images run through weights.
@@ -85,7 +42,14 @@ class Workload(BaseModel):
         convention: ``same`` (the layer's own padding and stride) or ``valid`` (as published; shapes only).
         skip, pack: row-skipping granularity and packing (`pimsim.mapping.skipping`).
         arrays: array tiles programmed at a time; None: all resident.
-        replication: copies of every layer.
+        layers: ``sequential`` (one after another) or ``pipelined`` (all at the same time).
+        batch: images that go through one after another; all are there at the start.
+        replication: copies of every layer, by layer name, or a rule: ``balance`` (in proportion to the windows) or
+            ``auto`` (the slowest layer gets another copy while there is room).
+        array_budget: arrays that the rules may use; None: the chip's.
+        tile_placement: ``packed``, or ``tile``: every layer begins with a tile of its own.
+        line_buffer: output rows that a buffer between pipelined layers holds; None: as many as are needed.
+        engine: ``compiled``, or ``event``, the slow one that it is proven against.
         discipline: stage overlap; None: the chip's.
         images: test images that are checked; None: 8, or all of ``data``.
         crossbar_images: of those, how many also run on the crossbar model and are compared; None: at most 64.
@@ -93,7 +57,7 @@ class Workload(BaseModel):
             values (at least 16) where images are that large.
         seed: of the seeded inputs.
         results: result folder; None: ``results/NAME``.
-        trace: spans that the trace keeps, ``layer=NAME,windows=FIRST:LAST``, or ``none``.
+        trace: spans that the trace keeps, ``layer=NAME,windows=FIRST:LAST,image=N``, or ``none``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -117,7 +81,13 @@ class Workload(BaseModel):
     skip: str = "none"
     pack: Literal["tile", "layer"] = "tile"
     arrays: Count | None = None
-    replication: Count = 1
+    layers: Literal["sequential", "pipelined"] = "sequential"
+    batch: Count = 1
+    replication: Copies = 1
+    array_budget: Count | None = None
+    tile_placement: Literal["packed", "tile"] = "packed"
+    line_buffer: Count | None = None
+    engine: Literal["compiled", "event"] = "compiled"
     discipline: Literal["pipelined", "multiplexed", "serial"] | None = None
     images: Count | None = None
     crossbar_images: Count | None = None
@@ -262,3 +232,20 @@ def _check_together(workload: Workload, where: Callable[[str], str], whole: str)
     if workload.network and workload.convention == "valid":
         rule = "'valid' counts cycles as published and does not compute the network"
         raise ConfigError("convention 'valid' with network", rule, where("convention"), "Use it with shapes only")
+    _check_schedule(workload, where)
+
+
+def _check_schedule(workload: Workload, where: Callable[[str], str]) -> None:
+    """Keys that mean nothing beside the order of the layers, or beside the replication, that was asked for."""
+    together = workload.layers == "pipelined"
+    if workload.line_buffer is not None and not together:
+        given, rule = f"line_buffer={workload.line_buffer} with layers one after another", "no rows wait between them"
+        raise ConfigError(given, rule, where("line_buffer"), "Give layers: pipelined, or leave line_buffer out")
+    if workload.arrays is not None and together:
+        given = f"arrays={workload.arrays} with pipelined layers"
+        rule = "layers that work at the same time cannot take turns on a few arrays"
+        raise ConfigError(given, rule, where("arrays"), "Leave arrays out, or give layers: sequential")
+    if workload.array_budget is not None and not isinstance(workload.replication, str):
+        given = f"array_budget={workload.array_budget} without a rule"
+        rule = "it limits the copies that the rules 'balance' and 'auto' choose"
+        raise ConfigError(given, rule, where("array_budget"), "Give replication: balance or auto, or leave it out")

@@ -35,6 +35,7 @@ def simulate(
     workload: Workload | str | Path | None = None,
     *,
     check: bool = True,
+    verify_engine: bool = False,
     progress: bool = False,
     module: Callable[[], Any] | None = None,
     **options: Any,
@@ -44,6 +45,7 @@ def simulate(
     Args:
         workload: a `Workload`, the path of a workload file, or None to give everything by keyword.
         check: also run the functional check; False leaves time, energy and area.
+        verify_engine: play the network with both engines, and compare all that they report; a note says what agreed.
         progress: progress bars on standard error.
         module: an ``nn.Module`` or a callable that builds one, instead of ``network="file.py:callable"``.
         options: keys of `pimsim.workload.Workload`; they win over the file.
@@ -61,11 +63,17 @@ def simulate(
 
     if module is not None and workload is None:
         options.setdefault("network", getattr(module, "__name__", type(module).__name__))
-    return run(resolve(workload, options), check=check, progress=progress, module=module)
+    wanted = resolve(workload, options)
+    return run(wanted, check=check, verify_engine=verify_engine, progress=progress, module=module)
 
 
 def run(
-    workload: str | Path | None = None, *, check: bool = True, progress: bool = True, **options: Any
+    workload: str | Path | None = None,
+    *,
+    check: bool = True,
+    verify_engine: bool = False,
+    progress: bool = True,
+    **options: Any,
 ) -> tuple[Result, Path]:
     """`simulate`, then store: the result and its folder, the command ``pimsim run``.
 
@@ -80,7 +88,7 @@ def run(
 
     wanted = resolve(workload, options)
     check_writable(wanted.result_folder)
-    result = run_one(wanted, check=check, progress=progress)
+    result = run_one(wanted, check=check, verify_engine=verify_engine, progress=progress)
     return result, result.save(wanted.result_folder)
 
 

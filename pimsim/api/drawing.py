@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pimsim.errors import ResultError, nearest
-from pimsim.records.figures import energy, latency, style_context, utilisation
+from pimsim.records.figures import FIGURES
+from pimsim.records.looks import style_context
 from pimsim.records.store import load_result, redraw, retrace
-from pimsim.records.tables import Tables
-
-FIGURES = MappingProxyType({"energy": energy, "latency": latency, "utilisation": utilisation})
+from pimsim.records.tables import PlainTables
 
 
-def draw(tables: Tables, name: str) -> Any:
+def draw(tables: PlainTables, name: str) -> Any:
     """One matplotlib figure in the screen style. Raises `ResultError` for an unknown name."""
     if name not in FIGURES:
         raise ResultError(f"figure '{name}'", "unknown figure", None, nearest(name, FIGURES))

@@ -82,7 +82,7 @@ def _staged_mapper(workload: Workload) -> LowRank:
     """The mapper, without the options that only shapes or the closed form have."""
     _refuse(workload, ("rank", "groups"), "the network's own factors have their rank and groups")
     if workload.mapping_options.get("stages") == "pipelined":
-        _refuse(workload, ("stages",), "the simulator plays the layers of a network one after another")
+        _refuse(workload, ("stages",), "whether the two layers overlap is said for all layers, with layers: pipelined")
     staged = mapper(workload.mapping, **workload.mapping_options)
     assert isinstance(staged, LowRank)  # the one mapper in stages that works on given factors
     return staged

@@ -1,7 +1,8 @@
-"""Progress bars on standard error, shown only for what takes more than two seconds."""
+"""Talk on standard error: progress bars for what takes more than two seconds, and lines that cannot wait."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,3 +36,8 @@ class Progress:
             yield bar
         finally:
             bar.close()
+
+    def say(self, text: str) -> None:
+        """One line for the person in front of the screen."""
+        if self.shown:
+            print(text, file=sys.stderr, flush=True)

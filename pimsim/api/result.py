@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pimsim.records.check import Check
 from pimsim.records.manifest import Provenance
-from pimsim.records.tables import Tables, tables, to_json_object
+from pimsim.records.tables import PlainTables, Tables, frames, plain_tables, to_json_object
 from pimsim.simulation.results import SimulationResult
 from pimsim.workload import Workload
 
@@ -40,7 +40,12 @@ class Result:
     @cached_property
     def tables(self) -> Tables:
         """Every table, as documented in `pimsim.records.schema`."""
-        return tables(self.simulation)
+        return frames(self.plain)
+
+    @cached_property
+    def plain(self) -> PlainTables:
+        """Every table as lists by column, which takes no pandas."""
+        return plain_tables(self.simulation)
 
     @property
     def layers(self) -> pd.DataFrame:
@@ -79,13 +84,13 @@ class Result:
         """
         from pimsim.records.store import write_result
 
-        return write_result(Path(folder), self.annotated, self.check, self.provenance).folder
+        return write_result(Path(folder), self.annotated, self.check, self.provenance)
 
     def plot(self, name: str = "latency") -> Any:
         """One figure for the screen: ``energy``, ``latency`` or ``utilisation``. Raises `ResultError`."""
         from pimsim.api.drawing import draw
 
-        return draw(self.tables, name)
+        return draw(self.plain, name)
 
     def text(self, folder: Path | None = None) -> str:
         """The summary for a terminal: layers, totals, energy by component, what it rests on, the check.

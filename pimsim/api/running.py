@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from pimsim.api.preparing import Prepared, input_files, prepare
 from pimsim.api.progress import Progress
 from pimsim.api.result import Result
 from pimsim.api.tracing import Keeper, parse_selection
+from pimsim.compiling import why_not
+from pimsim.errors import SimulationError
 from pimsim.hardware.records import Chip
 from pimsim.records.check import Check
 from pimsim.records.manifest import Provenance
+from pimsim.simulation.network import Options
 from pimsim.simulation.network import simulate as simulate_network
+from pimsim.simulation.playing import EVERYTHING
 from pimsim.simulation.results import SimulationResult
-from pimsim.workload import Workload, make_workload, read_workload
+from pimsim.workload import Workload, flag, make_workload, read_workload
 
 
 def resolve(workload: Workload | str | Path | None, options: Mapping[str, Any]) -> Workload:
@@ -31,14 +36,19 @@ def resolve(workload: Workload | str | Path | None, options: Mapping[str, Any]) 
 
 
 def run(
-    workload: Workload, *, check: bool = True, progress: bool = False, module: Callable[[], Any] | None = None
+    workload: Workload,
+    *,
+    check: bool = True,
+    verify_engine: bool = False,
+    progress: bool = False,
+    module: Callable[[], Any] | None = None,
 ) -> Result:
     """The result of one workload; nothing is written. Raises `PimsimError`."""
     started = time.monotonic()
     bars = Progress(progress)
+    engine, engine_notes = _engine(workload, verify_engine, bars)
     prepared = prepare(workload, bars, module)
-    keeper = Keeper(parse_selection(workload.trace, [layer.name for layer in prepared.network.layers]))
-    simulation = _simulate(workload, prepared, keeper, bars)
+    simulation = _simulate(workload, prepared, bars, engine, verify_engine)
     checked = _check(workload, prepared, bars) if check and prepared.images is not None else None
     provenance = Provenance(
         config=workload.model_dump(mode="json"),
@@ -47,28 +57,81 @@ def run(
         command=("pimsim", *sys.argv[1:]),
         host_seconds=round(time.monotonic() - started, 3),
     )
-    notes = (*prepared.notes, *simulation.notes, *keeper.notes, *_adc_notes(prepared.chip))
+    notes = (*engine_notes, *prepared.notes, *simulation.notes, *_adc_notes(prepared.chip), *_value_notes(checked))
     return Result(workload, simulation, checked, notes, provenance, is_lossless=_is_lossless(prepared.chip))
+
+
+def _engine(workload: Workload, verify: bool, progress: Progress) -> tuple[str, tuple[str, ...]]:
+    """The engine that plays, and a note where it is not the one that was asked for.
+
+    Raises:
+        SimulationError: both engines are to play, and one of them cannot.
+    """
+    reason = why_not() if verify or workload.engine == "compiled" else None
+    if reason is None:
+        return workload.engine, ()
+    if verify:
+        rule = f"the compiled engine is compared with the event engine, and {reason}"
+        raise SimulationError("--verify-engine", rule, None, "Install a working numba, or leave it out")
+    note = (
+        f"engine event instead of compiled: {reason}; the numbers are the same, and take longer. "
+        "Install a working numba to have them at once"
+    )
+    progress.say(f"pimsim: {note}.")
+    return "event", (note,)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _simulate(workload: Workload, prepared: Prepared, keeper: Keeper, progress: Progress) -> SimulationResult:
-    with progress.bar(len(prepared.network.layers), "simulating", "layer") as bar:
+def _simulate(
+    workload: Workload, prepared: Prepared, progress: Progress, engine: str, verify: bool
+) -> SimulationResult:
+    names = [layer.name for layer in prepared.network.layers]
+    pipelined = workload.layers == "pipelined"
+    watch = parse_selection(workload.trace, names, workload.batch if pipelined else 1)
+    keeper = Keeper()
+    total, unit = (1, "network") if pipelined else (len(names), "layer")
+    with progress.bar(total, "simulating", unit) as bar, _by_flag():
         result = simulate_network(
             prepared.network,
             prepared.placements,
             prepared.chip,
-            arrays=workload.arrays,
-            replication=workload.replication,
-            discipline=workload.discipline,
+            _options(workload, engine, verify),
+            probe=None if watch is None else keeper,
+            watch=watch or EVERYTHING,
             crossbar_energy_j=_read_energy(prepared),
-            probe=None if keeper.selection is None else keeper,
             progress=lambda _: bar.update(),
         )
-    return replace(result, spans=tuple(keeper.spans))
+    empty = () if watch is None or keeper.spans else ("the trace selection holds no job: see --trace",)
+    return replace(result, spans=keeper.spans, notes=(*result.notes, *keeper.notes, *empty))
+
+
+def _options(workload: Workload, engine: str, verify: bool) -> Options:
+    return Options(
+        layers=workload.layers,
+        batch=workload.batch,
+        arrays=workload.arrays,
+        replication=workload.replication,
+        array_budget=workload.array_budget,
+        tile_placement=workload.tile_placement,
+        line_buffer=workload.line_buffer,
+        discipline=workload.discipline,
+        engine=engine,
+        verify=verify,
+    )
+
+
+@contextmanager
+def _by_flag() -> Iterator[None]:
+    """Errors about an option name the flag that gives it, which a workload file spells likewise."""
+    try:
+        yield
+    except SimulationError as error:
+        if error.where not in Workload.model_fields:
+            raise
+        raise SimulationError(error.given, error.rule, flag(error.where), error.fix) from None
 
 
 def _read_energy(prepared: Prepared) -> dict[str, float] | None:
@@ -99,3 +162,9 @@ def _adc_notes(chip: Chip) -> tuple[str, ...]:
     loss = "loses nothing" if _is_lossless(chip) else "can lose the highest sums"
     scaled = "" if adc.bits == adc.reference_bits else f" from {adc.reference_bits} bits by the law '{adc.scaling}'"
     return (f"ADC of {adc.bits} bits, {loss}; energy and area scaled{scaled or ': none, as published'}",)
+
+
+def _value_notes(checked: Check | None) -> tuple[str, ...]:
+    """Why values were slow, where the compiled engine could not compute them."""
+    reason = None if checked is None else why_not()
+    return () if reason is None else (f"{reason}: the arrays' values come from plain numpy, equal but slower",)

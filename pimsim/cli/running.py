@@ -18,6 +18,7 @@ _EXAMPLES = examples(
     "pimsim run --network net.py:net --checkpoint net.pth --data FOLDER --hardware isaac-like-8b --images 64 --json",
     "pimsim run workloads/digits.yaml --set tile.macro.adc.bits=6",
     "pimsim run --shapes workloads/shapes/vgg8.yaml --hardware isaac-like-8b",
+    "pimsim run --shapes workloads/shapes/resnet18.yaml --hardware isaac-like-8b --layers pipelined --replication auto",
 )
 
 
@@ -54,7 +55,38 @@ def _run(
     skip: Annotated[str | None, typer.Option(help="Zeros left out: none, row or array.  [default: none]")] = None,
     pack: Annotated[str | None, typer.Option(help="Kept rows stay in their tile, or refill a layer's arrays.")] = None,
     arrays: Annotated[int | None, typer.Option(help="Arrays that a layer can use.  [default: the chip's]")] = None,
-    replication: Annotated[int | None, typer.Option(help="Copies of every layer.  [default: 1]")] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="sequential: one layer after another. pipelined: all at the same time, each as soon as the pixels "
+            "that it needs are written; all must fit on the chip.  [default: sequential]"
+        ),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Images that are timed, one after another.  [default: 1]")] = None,
+    replication: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|RULE|LAYER=N,...",
+            help="Copies of layers, which share their windows: N of each; LAYER=N,LAYER=N of some; balance: in "
+            "proportion to the windows, as ISAAC does; auto: one more of the slowest layer, again and again.  "
+            "[default: 1]",
+        ),
+    ] = None,
+    array_budget: Annotated[
+        int | None, typer.Option(help="Arrays that balance and auto may use in all.  [default: the chip's]")
+    ] = None,
+    tile_placement: Annotated[
+        str | None,
+        typer.Option(help="packed: layers share tiles. tile: each begins with a tile of its own.  [default: packed]"),
+    ] = None,
+    line_buffer: Annotated[
+        int | None,
+        typer.Option(help="Output rows that fit between two pipelined layers.  [default: as many as are needed]"),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="compiled, or event: slow, and what compiled is proven against.  [default: compiled]"),
+    ] = None,
     discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed or serial.")] = None,
     images: Annotated[int | None, typer.Option(help="Images to check.  [default: 8, or 256 with --data]")] = None,
     crossbar_images: Annotated[
@@ -66,9 +98,18 @@ def _run(
     seed: Annotated[int | None, typer.Option(help="Of the seeded inputs.  [default: 0]")] = None,
     results: Annotated[str | None, typer.Option(help="Result folder.  [default: results/NAME]")] = None,
     trace: Annotated[
-        str | None, typer.Option(help="Spans to keep: layer=NAME,windows=0:64, or none.  [default: few windows]")
+        str | None,
+        typer.Option(
+            help="Spans to keep: layer=NAME,windows=0:64,image=0, or none.  [default: 4 windows of every layer]"
+        ),
     ] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Compare every output with the reference.")] = True,
+    verify_engine: Annotated[
+        bool,
+        typer.Option(
+            "--verify-engine", help="Play this very run with both engines (slow), and compare all they report."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Import, map, simulate and check a network; write the results and print the summary.
@@ -81,7 +122,7 @@ def _run(
     given["mapping_options"] = read_settings(option or [], "--option") or None
     from pimsim import api
 
-    result, folder = api.run(workload, check=check, **given)
+    result, folder = api.run(workload, check=check, verify_engine=verify_engine, **given)
     if as_json:
         print_json(result.to_json())
         talk(f"{result.check.line if result.check else 'nothing was compared'}; results in {folder}")
@@ -95,7 +136,8 @@ def _run(
 _WORKLOAD_OPTIONS = frozenset(
     {
         "name", "network", "checkpoint", "shapes", "data", "normalize", "image_size", "input_shape", "weight_bits",
-        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "arrays", "replication",
-        "discipline", "images", "crossbar_images", "calibration_images", "seed", "results", "trace",
+        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "arrays", "layers",
+        "batch", "replication", "array_budget", "tile_placement", "line_buffer", "engine", "discipline", "images",
+        "crossbar_images", "calibration_images", "seed", "results", "trace",
     }
 )  # fmt: skip

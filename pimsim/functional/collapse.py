@@ -8,14 +8,15 @@ the inputs with the weights decoded from the cells. Array tiles that add up to t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pimsim.functional.conversion import Conversion
-from pimsim.functional.packed import compiled_kernels, over_parts
+from pimsim.functional.packed import compiled_kernels
+from pimsim.functional.parts import over_cores, pieces
 from pimsim.functional.programming import ProgrammedRows
 from pimsim.functional.windows import WindowPort
 from pimsim.hardware.encodings import InputStep
@@ -24,6 +25,18 @@ from pimsim.network.layers import Precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from threadpoolctl import ThreadpoolController
+
+#: Inputs gathered for one product: they stay in the second cache.
+BLOCK_BYTES = 2**19
+
+
+@cache
+def blas() -> ThreadpoolController:
+    """Sets the threads of the BLAS under numpy; finding it takes some milliseconds, once."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def split_columns(
@@ -60,31 +73,39 @@ class DenseProduct:
     weights: NDArray[np.int64]
     kind: np.dtype[Any]
 
-    def add(self, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> None:
+    def add(self, padded: NDArray[np.integer], outputs: NDArray[np.int64]) -> None:
         """Add the product over padded images (N, pixels) to outputs (N, OC * O_h * O_w)."""
         kernels = compiled_kernels()
         if kernels is None:
             self.add_plainly(padded, outputs)
-        else:
-            over_parts(lambda part: self._add_compiled(kernels, padded[part], outputs[part]), len(padded))
+            return
+        # BLAS's own threads would fight with ours over the cores.
+        with blas().limit(limits=1, user_api="blas"):
+            over_cores(
+                lambda first, last: self._add_compiled(kernels, padded, (first, last), outputs),
+                len(padded) * self.port.mapping.windows,
+            )
 
-    def add_plainly(self, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> None:
+    def add_plainly(self, padded: NDArray[np.integer], outputs: NDArray[np.int64]) -> None:
         """The same in numpy, for where numba does not work."""
-        for image in range(len(padded)):
-            part = slice(image, image + 1)
+        for part in pieces(len(padded), 1):
             values = np.matmul(self.port.read(padded[part]).astype(self.kind), self._matrix.T)
             self.port.add(values.astype(np.int64), outputs[part])
 
-    def _add_compiled(self, kernels: ModuleType, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> None:
-        """Image by image through one buffer, which stays in cache."""
-        port, matrix = self.port, self._matrix
-        gathered = np.empty((len(port.rows), len(port.origins)), dtype=self.kind)
-        values = np.empty((len(port.columns), len(port.origins)), dtype=self.kind)
-        shape = np.array([*port.mapping.grid, *port.mapping.outputs, *port.mapping.view.output_size], dtype=np.int64)
-        for pixels, output in zip(padded, outputs, strict=True):
-            kernels.gather_image(pixels, port.offsets, port.origins, port.mapping.grid[1], gathered)
-            kernels.multiply_image(matrix, gathered, values)
-            kernels.scatter_image(values, port.columns.output, port.columns.a, port.columns.b, shape, output)
+    def _add_compiled(
+        self, kernels: ModuleType, padded: NDArray[np.integer], span: tuple[int, int], outputs: NDArray[np.int64]
+    ) -> None:
+        """A span of windows block by block through one buffer, which stays in cache."""
+        first, last = span
+        rows, columns = self.weights.shape
+        size = max(1, min(last - first, BLOCK_BYTES // (max(rows, columns) * self.kind.itemsize)))
+        buffers = [np.empty(count * size, dtype=self.kind) for count in (rows, columns)]
+        for part in pieces(last - first, size):
+            windows = part.stop - part.start
+            gathered, values = (b[: len(b) // size * windows].reshape(-1, windows) for b in buffers)
+            kernels.gather(self.port.compiled, padded, first + part.start, gathered)
+            np.matmul(self._matrix, gathered, out=values)
+            kernels.scatter(self.port.compiled, values, first + part.start, outputs)
 
     @cached_property
     def _matrix(self) -> NDArray[Any]:

@@ -20,8 +20,10 @@ from pimsim.functional.conversion import Conversion, conversion
 from pimsim.functional.engines import SerialEngine, serial_engine
 from pimsim.functional.observations import Observations
 from pimsim.functional.packed import compiled_kernels
+from pimsim.functional.parts import pieces
 from pimsim.functional.programming import ProgrammedRows, program_tiles
 from pimsim.functional.reference import check_inputs, check_range, layer_weight
+from pimsim.functional.scratch import input_kind
 from pimsim.hardware.encodings import InputStep, columns_per_weight, input_steps
 from pimsim.hardware.records import Adc, Crossbar, RowDriver
 from pimsim.mapping.placement import Placement
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 #: ``auto`` collapses what cannot overflow; ``bit-serial`` never does.
 EXACT = ("auto", "bit-serial")
+#: Padded inputs that are held at once: with them, what is computed at once is bounded whatever the images.
+PADDED_BYTES = 2**23
 
 
 @dataclass(frozen=True)
@@ -159,11 +163,9 @@ class CrossbarLayer:
         geometry = self.layer.geometry
         check_inputs(geometry, inputs.shape)
         check_range(inputs, self.layer.precision, self.layer.name)
-        padded: NDArray[Any] = self.placement.mapping.pad_input(inputs.astype(np.int32, copy=False))
         outputs = np.zeros((len(inputs), geometry.out_channels * int(np.prod(geometry.output_size))), dtype=np.int64)
-        clipped, largest = self._engine.add(padded, outputs)
-        for product in self.products:
-            product.add(padded, outputs)
+        counts = [self._add(inputs[part], outputs[part]) for part in pieces(len(inputs), self._images)]
+        clipped, largest = sum(clips for clips, _ in counts), max((top for _, top in counts), default=0)
         seen = Observations(
             images=len(inputs),
             conversions=len(inputs) * self.conversions,
@@ -173,6 +175,22 @@ class CrossbarLayer:
             serial_columns=sum(len(p.columns) for p in self.serial),
         )
         return outputs.reshape(len(inputs), geometry.out_channels, *geometry.output_size), seen
+
+    @property
+    def _images(self) -> int:
+        """Images whose padded inputs are held at once."""
+        kind = input_kind(self.layer.precision.activation_bits, self.layer.precision.activation_signed)
+        return PADDED_BYTES // (int(np.prod(self.placement.mapping.gather_shape)) * kind.itemsize)
+
+    def _add(self, inputs: NDArray[np.integer], outputs: NDArray[np.int64]) -> tuple[int, int]:
+        """Add what the arrays compute to outputs (N, OC * O_h * O_w): (clipped conversions, largest sum)."""
+        precision = self.layer.precision
+        kind = input_kind(precision.activation_bits, precision.activation_signed)
+        padded: NDArray[Any] = self.placement.mapping.pad_input(inputs.astype(kind))
+        counts = self._engine.add(padded, outputs)
+        for product in self.products:
+            product.add(padded, outputs)
+        return counts
 
 
 @dataclass(eq=False)

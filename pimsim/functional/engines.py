@@ -1,4 +1,4 @@
-"""Bit-serial engines by name: ``packed`` (compiled popcounts) and ``plain`` (numpy), equal by test."""
+"""Bit-serial engines by name: ``packed`` (compiled tables) and ``plain`` (numpy), equal by test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAIN_ELEMENTS = 2**22
 class SerialEngine(Protocol):
     """Computes programmed arrays bit-serially."""
 
-    def add(self, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> tuple[int, int]:
+    def add(self, padded: NDArray[np.integer], outputs: NDArray[np.int64]) -> tuple[int, int]:
         """Add what the arrays compute to outputs (N, OC * O_h * O_w): (clipped conversions, largest sum)."""
         ...
 
@@ -47,7 +47,7 @@ class PlainEngine:
     def _ports(self) -> tuple[WindowPort, ...]:
         return tuple(WindowPort(self.mapping, p.rows, p.columns) for p in self.arrays)
 
-    def add(self, padded: NDArray[np.int32], outputs: NDArray[np.int64]) -> tuple[int, int]:
+    def add(self, padded: NDArray[np.integer], outputs: NDArray[np.int64]) -> tuple[int, int]:
         """See `SerialEngine.add`."""
         codes = np.zeros_like(outputs)
         clipped = largest = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,30 @@ from pimsim.mapping.layout import Columns, Mapping, Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+class Port(NamedTuple):
+    """A `WindowPort` as kernels take it; pairs are (height, width).
+
+    Attributes:
+        offsets: see `WindowPort.offsets`.
+        origins: see `WindowPort.origins`.
+        grid: windows of an image.
+        outputs: output positions of a window.
+        size: the output map.
+        channel: output channel of each weight column, int64 (C,).
+        a: its row in the window, int64 (C,).
+        b: its column in the window, int64 (C,).
+    """
+
+    offsets: NDArray[np.int64]
+    origins: NDArray[np.int64]
+    grid: tuple[int, int]
+    outputs: tuple[int, int]
+    size: tuple[int, int]
+    channel: NDArray[np.int64]
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +67,15 @@ class WindowPort:
         """Flat output of each window and column, (windows, C); -1 where the window overruns the map."""
         return self.mapping.output_index(self.columns).astype(np.int64)
 
-    def read(self, padded: NDArray[np.int32]) -> NDArray[np.int64]:
+    @cached_property
+    def compiled(self) -> Port:
+        """The same for kernels."""
+        mapping, columns = self.mapping, self.columns
+        parts = (columns.output, columns.a, columns.b)
+        sizes = (mapping.grid, mapping.outputs, mapping.view.output_size)
+        return Port(self.offsets, self.origins, *sizes, *(part.astype(np.int64) for part in parts))
+
+    def read(self, padded: NDArray[np.integer]) -> NDArray[np.int64]:
         """The inputs of every window, int64 (N, windows, R), from padded images (N, pixels)."""
         return padded[:, self.origins[:, None] + self.offsets[None, :]].astype(np.int64)
 

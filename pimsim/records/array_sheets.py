@@ -10,7 +10,7 @@ import numpy as np
 from pimsim.mapping.layout import ArrayTile, Mapping
 from pimsim.mapping.placement import Placement
 from pimsim.records.cell_pictures import IDLE, SKIPPED, UNUSED, cell_colours, hues, kernel_palette
-from pimsim.records.figures import INK
+from pimsim.records.looks import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pimsim.records.figures import COLOURS, HATCHES, INK, save_figure, style_context
+from pimsim.records.looks import COLOURS, HATCHES, INK, save_figure, style_context
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

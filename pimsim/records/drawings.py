@@ -14,7 +14,7 @@ from pimsim.mapping.placement import Placement
 from pimsim.mapping.stages import StagedPlacement
 from pimsim.records.array_sheets import ARRAYS_AT, HEAD, MARGIN, Sheet, count, draw_panel
 from pimsim.records.cell_pictures import COLOURINGS, cell_colours
-from pimsim.records.figures import FORMATS, INK, save_figure, style_context
+from pimsim.records.looks import FORMATS, INK, save_figure, style_context
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

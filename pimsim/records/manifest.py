@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = "pimsim result"
-SCHEMA = 1
+#: Of the tables; those of another number are not read.
+SCHEMA = 2
 PACKAGES = ("pimsim", "numpy", "pandas", "simpy", "torch")
 
 

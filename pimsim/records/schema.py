@@ -22,6 +22,28 @@ class Column:
     definition: str
 
 
+TOTALS = (
+    Column("schedule", TEXT, "", "`sequential` or `pipelined` layers"),
+    Column("images", COUNT, "", "images of the batch"),
+    Column("latency_ns", REAL, "ns", "last window of the last layer written, for the first image"),
+    Column("first_output_ns", REAL, "ns", "first window of the last layer written, for the first image"),
+    Column("interval_ns", REAL, "ns", "steady-state time between two images, whatever the batch; missing if unknown"),
+    Column("makespan_ns", REAL, "ns", "last window of the last image of the batch written"),
+    Column("energy_pj", REAL, "pJ", "dynamic_energy_pj + static_energy_pj, for one image"),
+    Column("dynamic_energy_pj", REAL, "pJ", "actions x energy per action, over all components"),
+    Column("static_energy_pj", REAL, "pJ", "static power of the units in use x makespan / images of the batch"),
+    Column("area_mm2", REAL, "mm2", "area of the units in use"),
+    Column("tiles", COUNT, "", "hardware tiles in use"),
+    Column("arrays", COUNT, "", "array tiles of all layers, times replication"),
+    Column("array_utilisation", REAL, "", "arrays that hold weights at a time / arrays of the hardware tiles in use"),
+    Column("cycles", COUNT, "", "computing cycles of all layers"),
+    Column("conversions", COUNT, "", "ADC conversions of one image"),
+    Column("macs", COUNT, "", "dense multiply-accumulates of one image"),
+    Column("rows_mapped", COUNT, "", "rows over the dense array tiles of all layers"),
+    Column("rows_skipped", COUNT, "", "rows of those that are not driven"),
+    Column("skip_ratio", REAL, "", "rows_skipped / rows_mapped; 0 when no row is mapped"),
+)
+
 LAYERS = (
     Column("layer", TEXT, "", "name of the crossbar layer in the network"),
     Column("kind", TEXT, "", "`conv` or `linear`"),
@@ -30,6 +52,7 @@ LAYERS = (
     Column("cycles", COUNT, "", "computing cycles: parallel windows x array tiles left after skipping"),
     Column("windows", COUNT, "", "parallel-window positions of one image"),
     Column("arrays", COUNT, "", "array tiles in use, times replication"),
+    Column("replication", COUNT, "", "copies of the layer, which share its windows"),
     Column("rounds", COUNT, "", "times the available arrays are reprogrammed (1: all weights resident)"),
     Column("steps", COUNT, "", "activations of one array for one window: input steps x row groups x column groups"),
     Column("array_steps", COUNT, "", "activations over all arrays and windows"),
@@ -57,11 +80,11 @@ COMPONENTS = (
     Column("units", COUNT, "", "units allocated to the run"),
     Column("actions", COUNT, "", "actions counted by the engine (conversions, accesses, bytes, flits ...)"),
     Column("dynamic_energy_pj", REAL, "pJ", "actions x energy per action"),
-    Column("static_energy_pj", REAL, "pJ", "static power of the allocated units x run time"),
+    Column("static_energy_pj", REAL, "pJ", "static power of the allocated units x run time / images of the batch"),
     Column("energy_pj", REAL, "pJ", "dynamic_energy_pj + static_energy_pj"),
     Column("area_mm2", REAL, "mm2", "area of the allocated units"),
     Column("busy_ns", REAL, "ns", "busy time, summed over units"),
-    Column("utilisation", REAL, "", "busy_ns / (units x run time); missing where busy time has no meaning"),
+    Column("utilisation", REAL, "", "busy_ns x images / (units x run time); missing where busy time has no meaning"),
 )
 
 ENERGY = (
@@ -73,7 +96,9 @@ ENERGY = (
 STALLS = (
     Column("layer", TEXT, "", "name of the crossbar layer"),
     Column("cause", TEXT, "", "`adc`, `buffer`, `bus`, `input` or `output`"),
-    Column("stall_ns", REAL, "ns", "time the layer's arrays waited for that cause, summed over arrays"),
+    Column(
+        "stall_ns", REAL, "ns", "time the layer's arrays waited for that cause, summed over arrays; mean of an image"
+    ),
 )
 
 RESOURCES = (
@@ -91,7 +116,8 @@ SPANS = (
     Column("macro", COUNT, "", "macro within the tile; -1 where the level does not apply"),
     Column("array", COUNT, "", "array within the macro; -1 where the level does not apply"),
     Column("units", COUNT, "", "units in lockstep that share this job"),
-    Column("window", COUNT, "", "parallel window, counted from 0"),
+    Column("image", COUNT, "", "image of the batch, counted from 0"),
+    Column("window", COUNT, "", "parallel window slot of the image, counted from 0"),
     Column("step", COUNT, "", "array activation within the window; -1 for stages that work on whole windows"),
     Column("start_fs", COUNT, "fs", "start of the job, exact"),
     Column("end_fs", COUNT, "fs", "end of the job, exact"),
@@ -100,6 +126,7 @@ SPANS = (
 
 TABLES = MappingProxyType(
     {
+        "totals": TOTALS,
         "layers": LAYERS,
         "components": COMPONENTS,
         "energy": ENERGY,

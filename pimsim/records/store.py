@@ -11,21 +11,19 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pimsim.errors import ResultError
 from pimsim.records.check import Check
-from pimsim.records.figures import draw_all
-from pimsim.records.manifest import FORMAT, Provenance, manifest
+from pimsim.records.manifest import FORMAT, SCHEMA, Provenance, manifest
+from pimsim.records.parquet import read_table, write_table
 from pimsim.records.schema import TABLES
-from pimsim.records.tables import Tables, frame, spans_of, tables, to_json_object
+from pimsim.records.tables import Columns, PlainTables, Tables, columns, frames, plain_tables, spans_of, to_json_object
 from pimsim.records.traces import write_chrome, write_perfetto
 from pimsim.simulation.results import SimulationResult
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
 #: Tables that a result may lack: spans are kept only where they were asked for.
@@ -36,13 +34,22 @@ OPTIONAL = ("spans",)
 class SavedResult:
     """A finished result folder, read back.
 
-    ``summary`` is the object of ``pimsim run --json``; ``tables`` as `pimsim.records.tables.Tables`.
+    ``summary`` is the object of ``pimsim run --json``; the tables are read when they are first used.
     """
 
     folder: Path
     manifest: dict[str, Any]
     summary: dict[str, Any]
-    tables: Tables
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The tables as DataFrames."""
+        return frames(self.plain)
+
+    @cached_property
+    def plain(self) -> PlainTables:
+        """The tables as lists by column."""
+        return {name: _read_table(self.folder, name) for name in TABLES}
 
 
 def check_writable(path: Path) -> None:
@@ -91,38 +98,42 @@ def write_result(
     *,
     figures: bool = True,
     trace: bool = True,
-) -> SavedResult:
-    """Write everything a run leaves behind, and read it back.
+) -> Path:
+    """Write everything a run leaves behind; gives the folder.
 
     Args:
         path: the result folder.
         result: the simulation; its ``spans`` become the trace and ``spans.parquet`` (neither when there are none).
         check: the comparison with the reference, or None for networks without weights.
         provenance: what the run was made from.
-        figures: draw them (a few seconds).
+        figures: draw them (the longest part).
         trace: write the two trace files.
 
     Raises:
         ResultError: as `result_folder`.
     """
-    summary, table = to_json_object(result, check), tables(result)
+    summary, plain = to_json_object(result, check), plain_tables(result)
     with result_folder(path) as partial:
         write_json(partial / SUMMARY, summary)
         for name in TABLES:
-            if name not in OPTIONAL or len(getattr(table, name)):
-                getattr(table, name).to_parquet(partial / f"{name}.parquet", index=False)
+            if name not in OPTIONAL or result.spans:
+                write_table(name, plain[name], partial / f"{name}.parquet")
         if trace and result.spans:
             write_perfetto(result.spans, partial / "trace.perfetto", result.chip.name)
             write_chrome(result.spans, partial / "trace.json.gz", result.chip.name)
         if figures:
-            draw_all(table, partial / "figures")
+            from pimsim.records.figures import draw_all
+
+            draw_all(plain, partial / "figures")
         write_json(partial / MANIFEST, manifest(provenance, _listing(partial)))
-    return load_result(path)
+    return path
 
 
 def redraw(saved: SavedResult, folder: Path) -> tuple[Path, ...]:
     """Draw the figures of a finished result into ``folder``; the files written."""
-    return draw_all(saved.tables, folder)
+    from pimsim.records.figures import draw_all
+
+    return draw_all(saved.plain, folder)
 
 
 def retrace(saved: SavedResult, folder: Path) -> tuple[Path, Path]:
@@ -131,15 +142,16 @@ def retrace(saved: SavedResult, folder: Path) -> tuple[Path, Path]:
     Raises:
         ResultError: the run kept no spans.
     """
-    if not len(saved.tables.spans):
+    spans = list(spans_of(saved.plain["spans"]))
+    if not spans:
         raise ResultError(
             f"{saved.folder}", "this result holds no spans", None, "Run again with a trace, as in --trace layer=NAME"
         )
     paths = folder / "trace.perfetto", folder / "trace.json.gz"
     title = str(saved.summary["chip"])
     folder.mkdir(parents=True, exist_ok=True)
-    write_perfetto(spans_of(saved.tables.spans), paths[0], title)
-    write_chrome(spans_of(saved.tables.spans), paths[1], title)
+    write_perfetto(spans, paths[0], title)
+    write_chrome(spans, paths[1], title)
     return paths
 
 
@@ -147,13 +159,16 @@ def load_result(folder: Path) -> SavedResult:
     """A finished result folder.
 
     Raises:
-        ResultError: not a result of pimsim, or one with missing or damaged files.
+        ResultError: not a result of pimsim, one of another version, or one with missing or damaged files.
     """
     found = read_manifest(folder)
     if found is None:
         raise ResultError(
             f"{folder}", "this is not a finished result of pimsim", None, f"Give a folder that holds {MANIFEST}"
         )
+    if found["schema"] != SCHEMA:
+        rule = f"it has tables of schema {found['schema']}, and this pimsim reads {SCHEMA}"
+        raise ResultError(f"{folder}", rule, None, "Run again, or use the pimsim that wrote it")
     missing = [name for name, size in found["files"].items() if _size(folder / name) != size]
     if missing:
         raise ResultError(
@@ -163,7 +178,7 @@ def load_result(folder: Path) -> SavedResult:
             "Run again to make the result whole",
         )
     summary = json.loads((folder / SUMMARY).read_text())
-    return SavedResult(folder, found, summary, _read_tables(folder))
+    return SavedResult(folder, found, summary)
 
 
 def find_results(folder: Path) -> list[Path]:
@@ -186,17 +201,9 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def _read_tables(folder: Path) -> Tables:
-    return Tables(**{field.name: _read_table(folder, field.name) for field in fields(Tables)})
-
-
-def _read_table(folder: Path, name: str) -> pd.DataFrame:
-    import pandas as pd
-
+def _read_table(folder: Path, name: str) -> Columns:
     path = folder / f"{name}.parquet"
-    if name in OPTIONAL and not path.exists():
-        return frame(name, [])
-    return pd.read_parquet(path).astype({column.name: column.dtype for column in TABLES[name]})
+    return columns(name, []) if name in OPTIONAL and not path.exists() else read_table(name, path)
 
 
 def _listing(folder: Path) -> dict[str, int]:

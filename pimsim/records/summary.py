@@ -19,6 +19,7 @@ LATENCIES = (
     ("first output", "first_output_ns", "first window of the last layer written"),
     ("last output", "latency_ns", "its last window written: the latency of one image"),
     ("interval", "interval_ns", "steady-state time between two images"),
+    ("makespan", "makespan_ns", "the last of the {images:,} images written"),
 )
 
 
@@ -109,12 +110,20 @@ def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], last: Seq
 
 
 def _total_lines(totals: dict[str, Any]) -> list[str]:
-    lines = [f"{name:<13} {time(totals[key]):>11}   {what}" for name, key, what in LATENCIES]
-    split = f"dynamic {energy(totals['dynamic_energy_pj'])} + static {energy(totals['static_energy_pj'])}"
+    shown = LATENCIES if totals["images"] > 1 else LATENCIES[:-1]
+    lines = [f"{name:<13} {_known(totals[key]):>11}   {what.format_map(totals)}" for name, key, what in shown]
+    if totals["schedule"] != "sequential" and totals["interval_ns"]:
+        lines.append(f"{'throughput':<13} {1e9 / totals['interval_ns']:>11,.0f}   images/s: 1 / interval")
+    of = "of one image: " if totals["images"] > 1 else ""
+    split = f"{of}dynamic {energy(totals['dynamic_energy_pj'])} + static {energy(totals['static_energy_pj'])}"
     lines.append(f"{'energy':<13} {energy(totals['energy_pj']):>11}   {split}")
     lines.append(f"{'area':<13} {totals['area_mm2']:>7.4g} mm2   of the units in use")
     lines.append(f"{'skip ratio':<13} {percent(totals['skip_ratio']):>11}   rows skipped / rows mapped")
     return lines
+
+
+def _known(value_ns: float | None) -> str:
+    return "not known" if value_ns is None else time(value_ns)
 
 
 def _energy_lines(totals: dict[str, Any]) -> list[str]:
@@ -133,7 +142,8 @@ def share(value: float) -> str:
 
 
 def _method_lines(summary: dict[str, Any]) -> list[str]:
-    chip = f"chip {summary['chip']}, engine {summary['engine']}, ADC scaling law {summary['adc_scaling']}"
+    order = "" if summary["totals"]["schedule"] == "sequential" else "layers pipelined, "
+    chip = f"chip {summary['chip']}, {order}engine {summary['engine']}, ADC scaling law {summary['adc_scaling']}"
     return [chip, *(f"note: {note}" for note in summary["notes"])]
 
 

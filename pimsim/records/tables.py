@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 PJ_PER_J = 1e12
 MM2_PER_M2 = 1e6
 Row = dict[str, Any]
+#: One table as plain values: the rows of every column.
+Columns = dict[str, list[Any]]
+#: Every table of `TABLES` by name.
+PlainTables = dict[str, Columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,7 @@ class Tables:
     ``spans`` may be empty; all others have rows in execution order of the layers and in the order of the components.
     """
 
+    totals: pd.DataFrame
     layers: pd.DataFrame
     components: pd.DataFrame
     energy: pd.DataFrame
@@ -35,38 +40,53 @@ class Tables:
     spans: pd.DataFrame
 
 
+def plain_tables(result: SimulationResult) -> PlainTables:
+    """The tables of a simulation as lists, which takes no pandas; units are in the column names."""
+    layers, images = result.layers, stall_images(result)
+    return {
+        "totals": columns("totals", [_totals_row(result)]),
+        "layers": columns("layers", map(_layer_row, layers)),
+        "components": columns("components", map(_component_row, result.components)),
+        "energy": columns("energy", (row for layer in layers for row in _energy_rows(layer))),
+        "stalls": columns("stalls", (row for layer in layers for row in _stall_rows(layer, images))),
+        "resources": columns("resources", (row for layer in layers for row in _resource_rows(layer))),
+        "spans": {column.name: [getattr(span, column.name) for span in result.spans] for column in TABLES["spans"]},
+    }
+
+
 def tables(result: SimulationResult) -> Tables:
     """The tables of a simulation; units are in the column names."""
-    layers = result.layers
-    return Tables(
-        frame("layers", map(_layer_row, layers)),
-        frame("components", map(_component_row, result.components)),
-        frame("energy", (row for layer in layers for row in _energy_rows(layer))),
-        frame("stalls", (row for layer in layers for row in _stall_rows(layer))),
-        frame("resources", (row for layer in layers for row in _resource_rows(layer))),
-        frame("spans", map(span_row, result.spans)),
-    )
+    return frames(plain_tables(result))
 
 
-def frame(table: str, rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows as a DataFrame with the documented columns, order and types of ``table``, also when empty."""
+def frames(plain: PlainTables) -> Tables:
+    """Plain tables as DataFrames."""
+    return Tables(**{name: frame(name, plain[name]) for name in TABLES})
+
+
+def columns(table: str, rows: Iterable[Row]) -> Columns:
+    """Rows as the documented columns of a table."""
+    listed = list(rows)
+    return {column.name: [row[column.name] for row in listed] for column in TABLES[table]}
+
+
+def frame(table: str, plain: Columns) -> pd.DataFrame:
+    """A DataFrame with the documented columns, order and types of a table, also when empty."""
     import pandas as pd
 
-    listed = list(rows)
-    columns = TABLES[table]
-    return pd.DataFrame({c.name: pd.Series([row[c.name] for row in listed], dtype=c.dtype) for c in columns})
+    return pd.DataFrame({c.name: pd.Series(plain.get(c.name, []), dtype=c.dtype) for c in TABLES[table]})
 
 
-def spans_of(spans: pd.DataFrame) -> Iterator[Span]:
+def spans_of(spans: Columns) -> Iterator[Span]:
     """The spans of a ``spans`` table, in its order."""
     names = [column.name for column in TABLES["spans"]]
-    for row in spans[names].itertuples(index=False, name=None):
+    for row in zip(*(spans[name] for name in names), strict=True):
         yield Span(**dict(zip(names, row, strict=True)))
 
 
-def span_row(span: Span) -> Row:
-    """A span as a row of the ``spans`` table."""
-    return asdict(span)
+def stall_images(result: SimulationResult) -> int:
+    """Images over which the stalls of a layer are summed: layers one after another play a single one."""
+    return result.images if result.schedule == "pipelined" else 1
 
 
 def skip_ratio(rows_skipped: int, rows_mapped: int) -> float:
@@ -94,8 +114,8 @@ def _layer_row(layer: LayerResult) -> Row:
 
 
 LAYER_COUNTS = (
-    *("kind", "mapping", "cycles", "windows", "arrays", "rounds", "steps", "array_steps", "rows_mapped"),
-    *("rows_skipped", "conversions", "macs", "cell_utilisation", "index_bits"),
+    *("kind", "mapping", "cycles", "windows", "arrays", "replication", "rounds", "steps", "array_steps"),
+    *("rows_mapped", "rows_skipped", "conversions", "macs", "cell_utilisation", "index_bits"),
 )
 
 
@@ -120,9 +140,14 @@ def _energy_rows(layer: LayerResult) -> Iterator[Row]:
         yield {"layer": layer.name, "component": component, "energy_pj": energy_j * PJ_PER_J}
 
 
-def _stall_rows(layer: LayerResult) -> Iterator[Row]:
-    for cause, stall_fs in layer.stall_fs.items():
-        yield {"layer": layer.name, "cause": cause, "stall_ns": ns(stall_fs)}
+def _stall_rows(layer: LayerResult, images: int) -> Iterator[Row]:
+    for cause, stall_ns in stalls_ns(layer, images).items():
+        yield {"layer": layer.name, "cause": cause, "stall_ns": stall_ns}
+
+
+def stalls_ns(layer: LayerResult, images: int) -> dict[str, float]:
+    """Nanoseconds that the arrays of a layer waited by cause, for one image, given those that its record sums."""
+    return {cause: ns(stall_fs) / images for cause, stall_fs in layer.stall_fs.items()}
 
 
 def _resource_rows(layer: LayerResult) -> Iterator[Row]:
@@ -153,14 +178,14 @@ def to_json_object(result: SimulationResult, check: Check | None) -> dict[str, A
         "chip": result.chip.name,
         "engine": result.engine,
         "adc_scaling": result.chip.macro.adc.scaling,
-        "layers": [_json_layer(layer) for layer in result.layers],
+        "layers": [_json_layer(layer, stall_images(result)) for layer in result.layers],
         "totals": _json_totals(result),
         "check": None if check is None else json_check(check),
         "notes": list(result.notes),
     }
 
 
-def _json_layer(layer: LayerResult) -> Row:
+def _json_layer(layer: LayerResult, images: int) -> Row:
     row = _layer_row(layer)
     named = {c.name: row[c.name] for c in TABLES["layers"] if c.name != "layer"}
     return (
@@ -168,35 +193,46 @@ def _json_layer(layer: LayerResult) -> Row:
         | named
         | {
             "energy_by_component_pj": {name: energy * PJ_PER_J for name, energy in layer.dynamic_energy_j.items()},
-            "stall_ns": {cause: ns(stall) for cause, stall in layer.stall_fs.items()},
+            "stall_ns": stalls_ns(layer, images),
             "utilisation": {r["resource"]: finite(r["utilisation"]) for r in _resource_rows(layer)},
         }
     )
 
 
 def _json_totals(result: SimulationResult) -> Row:
-    mapped, skipped = (sum(getattr(layer, name) for layer in result.layers) for name in ("rows_mapped", "rows_skipped"))
-    dynamic = energy_by(result.components, "dynamic_energy_j")
-    static = energy_by(result.components, "static_energy_j")
-    by_component = dynamic | {f"{name}_static": energy for name, energy in static.items()}
-    return {
+    found = _totals_row(result)
+    row = {column.name: found[column.name] for column in TABLES["totals"]}
+    return row | {"interval_ns": finite(row["interval_ns"]), "energy_by_component_pj": _by_component(result)}
+
+
+def _totals_row(result: SimulationResult) -> Row:
+    dynamic, static = (energy_by(result.components, f"{kind}_energy_j").values() for kind in ("dynamic", "static"))
+    counts = {name: sum(getattr(layer, name) for layer in result.layers) for name in TOTAL_COUNTS}
+    return counts | {
+        "schedule": result.schedule,
+        "images": result.images,
         "latency_ns": ns(result.latency_fs),
         "first_output_ns": ns(result.first_output_fs),
-        "interval_ns": ns(result.interval_fs),
-        "energy_pj": math.fsum(by_component.values()),
-        "dynamic_energy_pj": math.fsum(dynamic.values()),
-        "static_energy_pj": math.fsum(static.values()),
-        "energy_by_component_pj": by_component,
+        "interval_ns": math.nan if result.interval_fs is None else ns(result.interval_fs),
+        "makespan_ns": ns(result.makespan_fs),
+        "energy_pj": math.fsum(_by_component(result).values()),
+        "dynamic_energy_pj": math.fsum(dynamic),
+        "static_energy_pj": math.fsum(static),
         "area_mm2": result.area_m2 * MM2_PER_M2,
         "tiles": result.tiles,
-        "arrays": sum(layer.arrays for layer in result.layers),
         "array_utilisation": result.array_utilisation,
-        "cycles": sum(layer.cycles for layer in result.layers),
-        "conversions": sum(layer.conversions for layer in result.layers),
-        "macs": sum(layer.macs for layer in result.layers),
-        "rows_mapped": mapped,
-        "rows_skipped": skipped,
-        "skip_ratio": skip_ratio(skipped, mapped),
+        "skip_ratio": skip_ratio(counts["rows_skipped"], counts["rows_mapped"]),
+    }
+
+
+TOTAL_COUNTS = ("arrays", "cycles", "conversions", "macs", "rows_mapped", "rows_skipped")
+
+
+def _by_component(result: SimulationResult) -> dict[str, float]:
+    """Picojoules of one image: dynamic by component, then static by ``NAME_static``."""
+    static = energy_by(result.components, "static_energy_j")
+    return energy_by(result.components, "dynamic_energy_j") | {
+        f"{name}_static": energy for name, energy in static.items()
     }
 
 

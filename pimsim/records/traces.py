@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from pimsim.records.tracks import TIME_NOTE, Sample, Slice, Unit, events, shown_ns, slice_name
 from pimsim.simulation.results import Span
 
-ANNOTATIONS = ("start_fs", "end_fs", "window", "step", "active_rows", "units")
+ANNOTATIONS = ("start_fs", "end_fs", "image", "window", "step", "active_rows", "units")
 
 
 def write_perfetto(spans: Iterable[Span], path: Path, title: str = "pimsim") -> None:

@@ -9,6 +9,7 @@ from pimsim.errors import SimulationError, nearest
 from pimsim.hardware.records import Chip
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import DigitalOp, Network
+from pimsim.simulation.flows import flows
 from pimsim.simulation.replication import Replication, copies_of
 from pimsim.simulation.routing import route
 from pimsim.simulation.work import LayerWork, layer_work
@@ -135,11 +136,12 @@ def _after(network: Network, name: str) -> tuple[DigitalOp, ...]:
 
 
 def _routed(network: Network, works: Sequence[LayerWork], chip: Chip) -> tuple[LayerWork, ...]:
-    """Every layer with its way from its first tile to all tiles of the layers that read it."""
+    """Every layer with its way from its first tile to all tiles of the layers that read it, and the first of others."""
     tiles = {work.layer.name: work.tiles for work in works}
     goals: dict[str, list[int]] = {name: [] for name in tiles}
-    for edge in network.dataflow:
-        goals[edge.producer] += tiles[edge.consumer]
+    for flow in flows(network):
+        there = tiles[flow.edge.consumer]
+        goals[flow.edge.producer] += there[:1] if flow.joins else there
     return tuple(
         replace(work, route=route(chip, work.tiles[0], goals[work.layer.name])) if work.tiles else work
         for work in works

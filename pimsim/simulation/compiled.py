@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pimsim.compiling import interruptible
 from pimsim.simulation import memory as fields
 from pimsim.simulation.memory import Packer, watched_jobs
 from pimsim.simulation.plan import NetworkPlan
@@ -60,7 +61,7 @@ def play(
 
     wanted = all_windows(plan) if marks is None else [sorted(set(each)) for each in marks]
     packed = Packer(plan, wanted, watch if probe is not None else None, jump or stop_at_repeat, stop_at_repeat)
-    play_all(packed.memory, np.empty((3, len(packed.memory)), dtype=np.int64))
+    interruptible(play_all, packed.memory, np.empty((3, len(packed.memory)), dtype=np.int64))
     state = _State(plan, packed.memory)
     if not (stop_at_repeat and state.repeat) and not state.is_finished:
         raise deadlock(plan, state.progress)

@@ -107,7 +107,18 @@ def needs_and_freed(consumer: Mapping, producer: Cover, edge: Edge, copies: int 
         edge: from the consumer's input map to the producer's output map.
         copies: windows in a slot of the consumer.
     """
-    first, last = _window_range(consumer, producer, edge)
+    return _by_slot(*_window_range(consumer, producer, edge), producer, copies)
+
+
+def joined(consumer: Cover, producer: Cover, edge: Edge) -> tuple[Indices, Indices]:
+    """`needs_and_freed` of a layer that adds another's outputs to its own; the edge leads from its own output map."""
+    top, bottom, left, right = consumer.areas()
+    top, bottom = _reached(edge.rows, top, bottom, producer.height)
+    left, right = _reached(edge.columns, left, right, producer.width)
+    return _by_slot(producer.window_of(top, left), producer.window_of(bottom, right), producer, consumer.copies)
+
+
+def _by_slot(first: Indices, last: Indices, producer: Cover, copies: int) -> tuple[Indices, Indices]:
     needed = np.maximum.accumulate(last)
     later = np.minimum.accumulate(first[::-1])[::-1]
     # What was never waited for is not given back before the end of the image.
@@ -164,7 +175,7 @@ def with_capacities(
     else:
         rooms = [covers[one.producer].slots_of_rows(rows) for one in dependencies]
     return tuple(
-        Dependency(one.producer, one.consumer, one.needs, one.freed, room)
+        Dependency(one.producer, one.consumer, one.needs, one.freed, room, one.joins)
         for one, room in zip(dependencies, rooms, strict=True)
     )
 
@@ -172,18 +183,55 @@ def with_capacities(
 def least_capacities(dependencies: Sequence[Dependency], layers: int) -> list[int]:
     """Window slots that each buffer must hold, joins included: a short cut keeps what the long way still needs.
 
-    Before a consumer's slot k can start, a prefix of the producer must have left, the longest that any path between
-    them asks for; what slot k - 1 has freed is gone.
+    Before slot k of a layer behind the producer can start, a prefix of the producer must have left, the longest that
+    any way between them asks for. By then the reader has read what that slot asks of *it*; the rest is in the buffer.
     """
-    incoming: list[list[Dependency]] = [[] for _ in range(layers)]
-    for one in dependencies:
-        incoming[one.consumer].append(one)
-    wanted = {one.producer: _prefixes(one.producer, incoming) for one in dependencies}
-    least = []
-    for one in dependencies:
-        kept_from = np.concatenate(([0], one.freed[:-1]))
-        least.append(max(1, int((wanted[one.producer][one.consumer] - kept_from).max())))
-    return least
+    ways = _Ways(dependencies, layers)
+    return [max(1, *(ways.held(one, layer) for layer in ways.meeting(one))) for one in dependencies]
+
+
+class _Ways:
+    """What slots ask of the layers in front of them, over all ways."""
+
+    def __init__(self, dependencies: Sequence[Dependency], layers: int) -> None:
+        self.incoming: list[list[Dependency]] = [[] for _ in range(layers)]
+        self.outgoing: list[list[Dependency]] = [[] for _ in range(layers)]
+        for one in dependencies:
+            self.incoming[one.consumer].append(one)
+            self.outgoing[one.producer].append(one)
+        self._asked: dict[int, dict[int, Indices]] = {}
+
+    def asked(self, source: int) -> dict[int, Indices]:
+        """For every layer behind ``source``: slots of ``source`` that must have left before each of its slots starts."""
+        if source not in self._asked:
+            self._asked[source] = _prefixes(source, self.incoming)
+        return self._asked[source]
+
+    def meeting(self, one: Dependency) -> list[int]:
+        """The reader, and the layers behind it up to the one where all ways from the producer have come together."""
+        found = [one.consumer]
+        open_ways = len(self.outgoing[one.producer])
+        for layer in sorted(self.asked(one.producer)):
+            if open_ways <= 1:
+                break
+            arriving = sum(self._is_behind(one.producer, way.producer) for way in self.incoming[layer])
+            open_ways += len(self.outgoing[layer]) - arriving
+            if arriving > 1 and layer in self.asked(one.consumer):
+                found.append(layer)
+        return found
+
+    def _is_behind(self, source: int, layer: int) -> bool:
+        return layer == source or layer in self.asked(source)
+
+    def held(self, one: Dependency, layer: int) -> int:
+        """Slots of the producer between what a slot of ``layer`` asks for and what its reader has given back by then."""
+        wanted = self.asked(one.producer)[layer]
+        if layer == one.consumer:
+            given_back = np.concatenate(([0], one.freed[:-1]))
+        else:
+            read = self.asked(one.consumer)[layer]
+            given_back = np.where(read > 0, one.freed[read - 1], 0)
+        return int((wanted - given_back).max())
 
 
 def _prefixes(source: int, incoming: Sequence[Sequence[Dependency]]) -> dict[int, Indices]:

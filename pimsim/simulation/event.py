@@ -213,7 +213,7 @@ class _Player:
                 slots.release(index, self.output_wait)
             if step == 0:
                 for slots, index in self.give.get(("start", True), ()):
-                    slots.release(index)
+                    slots.release(index, self.output_wait)
             if varying:
                 occupancy, latency = jobs.occupancy_fs[step], jobs.latency_fs[step]
             if occupancy:
@@ -243,7 +243,7 @@ class _Player:
 
     def _window_leaves(self, start: int, done: int, image: int, within: int) -> None:
         for slots, index in self.give.get(("leave", True), ()):
-            slots.release(index)
+            slots.release(index, self.output_wait)
         for slots, index, one, per_image in self.frees:
             freed = image * per_image + int(one.freed[within]) - slots.released[index]
             slots.release(index, tokens=freed)

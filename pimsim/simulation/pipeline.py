@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from pimsim.errors import SimulationError
 from pimsim.hardware.records import Chip
-from pimsim.network.dataflow import Edge
 from pimsim.network.layers import Network
 from pimsim.simulation.building import build_plan
-from pimsim.simulation.dependencies import Cover, needs_and_freed, with_capacities
+from pimsim.simulation.dependencies import Cover, joined, needs_and_freed, with_capacities
+from pimsim.simulation.flows import Flow, flows
 from pimsim.simulation.plan import Dependency, NetworkPlan
 from pimsim.simulation.work import LayerWork
 
@@ -37,9 +37,9 @@ def build_network_plan(
     place = {work.layer.name: i for i, work in enumerate(present)}
     covers = [Cover.of(work.placement.mapping, work.replication) for work in present]
     dependencies = [
-        _dependency(place[edge.producer], place[edge.consumer], edge, present, covers)
-        for edge in network.dataflow
-        if edge.producer in place and edge.consumer in place
+        _dependency(place[flow.edge.producer], place[flow.edge.consumer], flow, present, covers)
+        for flow in flows(network)
+        if flow.edge.producer in place and flow.edge.consumer in place
     ]
     return NetworkPlan(
         network.name,
@@ -50,9 +50,12 @@ def build_network_plan(
 
 
 def _dependency(
-    producer: int, consumer: int, edge: Edge, works: Sequence[LayerWork], covers: Sequence[Cover]
+    producer: int, consumer: int, flow: Flow, works: Sequence[LayerWork], covers: Sequence[Cover]
 ) -> Dependency:
-    needs, freed = needs_and_freed(
-        works[consumer].placement.mapping, covers[producer], edge, works[consumer].replication
-    )
-    return Dependency(producer, consumer, needs, freed, 0)
+    """A dependency without its buffer's room."""
+    if flow.joins:
+        needs, freed = joined(covers[consumer], covers[producer], flow.edge)
+    else:
+        mapping = works[consumer].placement.mapping
+        needs, freed = needs_and_freed(mapping, covers[producer], flow.edge, works[consumer].replication)
+    return Dependency(producer, consumer, needs, freed, 0, flow.joins)

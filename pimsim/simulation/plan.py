@@ -161,6 +161,8 @@ class Dependency:
         freed: int64 (the same,), how many window slots of the producer's image no later slot needs once this one has
             been read; never falls, and ends at all of them.
         capacity: window slots of the producer that the buffer holds.
+        joins: whether the consumer adds what it gets to its own outputs, where a window departs, instead of reading
+            it as its input.
     """
 
     producer: int
@@ -168,10 +170,12 @@ class Dependency:
     needs: NDArray[np.int64] = field(repr=False)
     freed: NDArray[np.int64] = field(repr=False)
     capacity: int
+    joins: bool = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dependency) and (
-            (self.producer, self.consumer, self.capacity) == (other.producer, other.consumer, other.capacity)
+            (self.producer, self.consumer, self.capacity, self.joins)
+            == (other.producer, other.consumer, other.capacity, other.joins)
             and np.array_equal(self.needs, other.needs)
             and np.array_equal(self.freed, other.freed)
         )
@@ -263,15 +267,18 @@ class NetworkPlan:
             Read(
                 one,
                 self.outputs[one.producer],
-                self._readers(one.consumer),
+                self._readers(one),
                 self.first_stage[one.producer] + self.layers[one.producer].departure,
             )
             for one in self.dependencies
         )
 
-    def _readers(self, layer: int) -> tuple[int, ...]:
-        """The stages that read a layer's inputs: those without an input of their own."""
+    def _readers(self, one: Dependency) -> tuple[int, ...]:
+        """The stages that read a layer's inputs, which have none of their own; or the one where parts are joined."""
+        layer = one.consumer
         first = self.first_stage[layer]
+        if one.joins:
+            return (first + self.layers[layer].departure,)
         return tuple(first + i for i, stage in enumerate(self.layers[layer].stages) if not stage.inputs)
 
     @cached_property

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "pandas", "matplotlib", "simpy", "numba", "sklearn")
+HEAVY = ("torch", "pandas", "pyarrow", "matplotlib", "simpy", "numba", "sklearn")
 PROBE = """
 import sys
 sys.argv = ["pimsim", *{words!r}]
@@ -39,9 +39,27 @@ def test_the_command_loads_nothing_heavy(repository, words):
     assert loaded("from pimsim.cli import main; main()", words, repository) == "loaded:"
 
 
+#: What a stored run may load besides: the compiled engine, tables and figures.
+STORING = {"simpy", "numba", "matplotlib", "pyarrow"}
+
+
+@pytest.mark.parametrize("layers", ["sequential", "pipelined"])
+def test_a_run_of_shapes_loads_neither_torch_nor_pandas(repository, tmp_path, layers):
+    words = ["run", "--shapes", "workloads/shapes/vgg8.yaml", "--hardware", "isaac-like-8b", "--layers", layers]
+    words += ["--results", str(tmp_path / "run"), "--json"]
+    found = set(loaded("from pimsim.cli import main; main()", words, repository).split()[1:])
+    assert found <= STORING
+
+
+def test_a_run_that_is_not_stored_draws_nothing(repository):
+    options = "shapes='workloads/shapes/vgg8.yaml', hardware='isaac-like-8b'"
+    statement = f"import pimsim; pimsim.simulate({options}).to_json()"
+    assert set(loaded(statement, [], repository).split()[1:]) <= {"simpy", "numba"}
+
+
 def test_importing_pimsim_loads_nothing_heavy(repository):
     assert loaded("import pimsim; pimsim.map; pimsim.presets()", [], repository) == "loaded:"
 
 
 def test_the_probe_sees_a_heavy_import(repository):
-    assert loaded("import pandas", [], repository) == "loaded: pandas"
+    assert loaded("import simpy", [], repository) == "loaded: simpy"

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from types import ModuleType
 
 import numba
 import numpy as np
@@ -54,15 +55,17 @@ class Package:
         assert old in self.texts[module]
         self.texts[module] = self.texts[module].replace(old, new)
 
-    def total(self):
+    def total(self, prefix="kernels_"):
         """The kernel ``total`` as a new process would import it: nothing compiled in memory yet."""
-        names = {"table": "kernels_table", "inner": "kernels_inner"}
+        if prefix.endswith("."):
+            self.monkeypatch.setitem(sys.modules, prefix[:-1], ModuleType(prefix[:-1]))
+        names = {"table": f"{prefix}table", "inner": f"{prefix}inner"}
         for module, text in (*self.texts.items(), ("outer", OUTER)):
             path = self.folder / f"kernels_{module}.py"
             path.write_text(text.format(**names), encoding="utf-8")
-            spec = importlib.util.spec_from_file_location(f"kernels_{module}", path)
+            spec = importlib.util.spec_from_file_location(f"{prefix}{module}", path)
             loaded = importlib.util.module_from_spec(spec)
-            self.monkeypatch.setitem(sys.modules, f"kernels_{module}", loaded)
+            self.monkeypatch.setitem(sys.modules, f"{prefix}{module}", loaded)
             exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), loaded.__dict__)
         return loaded.total
 
@@ -172,6 +175,30 @@ def test_an_edit_of_what_a_kernel_uses_is_seen(package, module, old, new, value)
     assert package.total()(VALUES) == 135
     package.edit(module, old, new)
     assert package.total()(VALUES) == value
+
+
+LINES = """
+from numba.extending import intrinsic
+
+@intrinsic
+def three(typing):
+    from numba.core import types
+
+    def generate(context, builder, signature, arguments):
+        return context.get_constant(types.int64, 3)
+
+    return types.int64(), generate
+"""
+
+
+def test_an_edit_of_an_intrinsic_is_seen(package):
+    """What is not a kernel, but of the same package and called by one, counts with the whole of its module."""
+    package.texts = {"table": LINES, "inner": INNER.replace("FACTOR", "three").replace("x * three", "x * three()")}
+    # One package: the name up to the first dot is the same.
+    total = package.total("kernels.")
+    assert total(VALUES) == 135
+    package.edit("table", "int64, 3)", "int64, 4)")
+    assert package.total("kernels.")(VALUES) == 180
 
 
 class Shelf:

@@ -242,7 +242,7 @@ def test_low_rank_mapping_wants_a_factored_network() -> None:
     ("options", "message"),
     [
         ({"rank": 3}, "option rank=3 of mapping 'low-rank': the network's own factors have their rank and groups"),
-        ({"stages": "pipelined"}, "the simulator plays the layers of a network one after another"),
+        ({"stages": "pipelined"}, "whether the two layers overlap is said for all layers, with layers: pipelined"),
     ],
 )
 def test_options_of_shapes_are_refused_for_a_factored_network(

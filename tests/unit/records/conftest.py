@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -119,6 +120,28 @@ def result() -> SimulationResult:
 @pytest.fixture
 def results() -> Callable[..., SimulationResult]:
     return make_result
+
+
+@pytest.fixture
+def pipelined() -> SimulationResult:
+    """Four images in flight: nine layers that each begin when the one before is halfway."""
+    found = make_result(9)
+    layers, start = [], 0
+    for layer in found.layers:
+        shift = start - layer.start_fs
+        times = {name: getattr(layer, name) + shift for name in ("start_fs", "first_output_fs", "end_fs")}
+        layers.append(replace(layer, **times))
+        start += layer.latency_fs // 2
+    latency, interval = layers[-1].end_fs, max(layer.latency_fs for layer in layers)
+    return replace(
+        found,
+        layers=tuple(layers),
+        latency_fs=latency,
+        first_output_fs=layers[-1].first_output_fs,
+        interval_fs=interval,
+        schedule="pipelined",
+        image_done_fs=tuple(latency + i * interval for i in range(4)),
+    )
 
 
 @pytest.fixture

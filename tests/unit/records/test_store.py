@@ -36,7 +36,7 @@ def provenance(tmp_path: Path) -> Provenance:
 
 @pytest.fixture
 def saved(tmp_path: Path, result: SimulationResult, check: Check, provenance: Provenance) -> SavedResult:
-    return write_result(tmp_path / "run", result, check, provenance, figures=False)
+    return load_result(write_result(tmp_path / "run", result, check, provenance, figures=False))
 
 
 def names(folder: Path) -> set[str]:
@@ -50,7 +50,9 @@ def test_a_result_reads_back_as_it_was(saved: SavedResult, result: SimulationRes
 
 
 def test_the_folder_holds_what_the_documentation_says(saved: SavedResult, tmp_path: Path) -> None:
-    parquet = {f"{name}.parquet" for name in ("layers", "components", "energy", "stalls", "resources", "spans")}
+    parquet = {
+        f"{name}.parquet" for name in ("totals", "layers", "components", "energy", "stalls", "resources", "spans")
+    }
     assert names(saved.folder) == parquet | {"manifest.json", "summary.json", "trace.perfetto", "trace.json.gz"}
     assert names(tmp_path) == {"run", "net.safetensors"}
 
@@ -67,7 +69,7 @@ def test_the_manifest_makes_the_run_repeatable(saved: SavedResult) -> None:
 
 
 def test_a_run_without_spans_has_no_trace(tmp_path: Path, results: object, provenance: Provenance) -> None:
-    found = write_result(tmp_path / "run", results(2), None, provenance, figures=False)  # type: ignore[operator]
+    found = load_result(write_result(tmp_path / "run", results(2), None, provenance, figures=False))  # type: ignore[operator]
     assert not {"spans.parquet", "trace.perfetto", "trace.json.gz"} & names(found.folder)
     assert len(found.tables.spans) == 0
     with pytest.raises(ResultError, match=r"this result holds no spans\. Run again with a trace"):
@@ -77,7 +79,7 @@ def test_a_run_without_spans_has_no_trace(tmp_path: Path, results: object, prove
 def test_figures_are_part_of_the_result(
     tmp_path: Path, result: SimulationResult, check: Check, provenance: Provenance
 ) -> None:
-    found = write_result(tmp_path / "run", result, check, provenance)
+    found = load_result(write_result(tmp_path / "run", result, check, provenance))
     expected = {f"{name}.{kind}" for name in ("energy", "latency", "utilisation") for kind in ("pdf", "svg", "png")}
     assert names(found.folder / "figures") == expected
     assert "figures/energy.pdf" in found.manifest["files"]
@@ -188,6 +190,17 @@ def test_a_damaged_result_is_named(saved: SavedResult) -> None:
     assert str(caught.value) == (
         f"{saved.folder}: files are missing or changed: energy.parquet, summary.json. "
         "Run again to make the result whole."
+    )
+
+
+def test_a_result_of_another_version_is_refused(saved: SavedResult) -> None:
+    path = saved.folder / "manifest.json"
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
+    with pytest.raises(ResultError) as caught:
+        load_result(saved.folder)
+    assert str(caught.value) == (
+        f"{saved.folder}: it has tables of schema 1, and this pimsim reads 2. "
+        "Run again, or use the pimsim that wrote it."
     )
 
 

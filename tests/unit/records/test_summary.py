@@ -68,6 +68,22 @@ def test_the_summary_holds_the_run(result: SimulationResult, check: Check) -> No
     assert max(map(len, text.splitlines())) <= 110
 
 
+def test_what_only_a_batch_in_flight_has_is_said_of_it_alone(pipelined: SimulationResult) -> None:
+    text = summary_text(to_json_object(pipelined, None))
+    interval = pipelined.interval_fs / 1e15
+    for words in ("layers pipelined", "the last of the 4 images written", "of one image: dynamic"):
+        assert words in text
+    assert re.search(rf"throughput +{1 / interval:,.0f}   images/s: 1 / interval", text)
+    single = summary_text(to_json_object(replace(pipelined, schedule="sequential", image_done_fs=()), None))
+    assert not [words for words in ("pipelined", "makespan", "throughput", "of one image:") if words in single]
+
+
+def test_an_interval_that_is_not_known(pipelined: SimulationResult) -> None:
+    text = summary_text(to_json_object(replace(pipelined, interval_fs=None), None))
+    assert re.search(r"interval +not known", text)
+    assert "throughput" not in text
+
+
 def test_a_summary_read_back_is_the_same(result: SimulationResult, check: Check) -> None:
     summary = to_json_object(result, check)
     assert summary_text(summary) == summary_text(summary, check)

@@ -12,7 +12,8 @@ import pytest
 
 from pimsim.records.check import Check, LayerCheck
 from pimsim.records.schema import TABLES
-from pimsim.records.tables import Tables, frame, spans_of, tables, to_json_object
+from pimsim.records.tables import Tables, frame, plain_tables, spans_of, tables, to_json_object
+from pimsim.records.tables import columns as column_lists
 from pimsim.simulation.results import SimulationResult, Span
 
 CONTRACT_LAYER = (
@@ -37,7 +38,7 @@ def test_every_table_has_the_documented_columns_and_types(result: SimulationResu
 
 def test_empty_tables_have_the_same_types() -> None:
     for name, columns in TABLES.items():
-        assert [str(dtype) for dtype in frame(name, []).dtypes] == [column.dtype for column in columns]
+        assert [str(dtype) for dtype in frame(name, {}).dtypes] == [column.dtype for column in columns]
 
 
 def test_every_quantity_has_its_unit_in_its_name() -> None:
@@ -78,7 +79,7 @@ def test_a_component_without_utilisation_is_missing_not_zero(result: SimulationR
 
 
 def test_spans_come_back_as_they_went_in(result: SimulationResult) -> None:
-    again = tuple(spans_of(tables(result).spans))
+    again = tuple(spans_of(plain_tables(result)["spans"]))
     assert again == result.spans
     assert all(type(value) is int for value in (again[0].start_fs, again[0].window))
 
@@ -115,6 +116,25 @@ def test_totals_count_over_layers(result: SimulationResult) -> None:
         assert found["totals"][key] == sum(layer[key] for layer in found["layers"])
     assert found["totals"]["skip_ratio"] == 48 / 144
     assert found["check"] is None
+
+
+def test_a_batch_in_flight_has_its_own_totals(pipelined: SimulationResult) -> None:
+    totals = to_json_object(pipelined, None)["totals"]
+    assert (totals["schedule"], totals["images"]) == ("pipelined", 4)
+    assert totals["makespan_ns"] == 3 * totals["interval_ns"] + totals["latency_ns"]
+
+
+def test_an_unknown_interval_is_null_in_json_and_missing_in_the_table(pipelined: SimulationResult) -> None:
+    unknown = replace(pipelined, interval_fs=None)
+    assert to_json_object(unknown, None)["totals"]["interval_ns"] is None
+    assert math.isnan(tables(unknown).totals["interval_ns"][0])
+
+
+def test_stalls_are_of_one_image(pipelined: SimulationResult) -> None:
+    alone = replace(pipelined, schedule="sequential")
+    mean, whole = (to_json_object(found, None)["layers"][0]["stall_ns"]["adc"] for found in (pipelined, alone))
+    assert mean == pytest.approx(whole / 4)
+    assert plain_tables(pipelined)["stalls"]["stall_ns"][0] == mean
 
 
 def test_a_network_that_costs_nothing_has_numbers_not_nan(result: SimulationResult) -> None:
@@ -162,4 +182,6 @@ def test_a_check_says_what_was_compared() -> None:
 
 
 def test_lockstep_spans_keep_their_number_of_units(spans: tuple[Span, ...]) -> None:
-    assert {span["units"] for span in frame("spans", [vars(s) for s in spans]).to_dict("records")} == {1, 2}
+    found = frame("spans", column_lists("spans", (vars(span) for span in spans)))
+    assert set(found["units"]) == {1, 2}
+    assert set(found["image"]) == {0}
