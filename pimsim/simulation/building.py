@@ -365,8 +365,8 @@ class _Builder:
     ) -> None:
         timing = self.chip.timing
         merge = next(i for i, stage in enumerate(self.stages) if stage.name == "merge")
-        for tile, (read, _) in loads.items():
-            readers = arrays[tile] or [merge]  # copies without a window of their own keep pace with the others
+        for tile, (read, bus) in loads.items():
+            readers = arrays[tile] or [bus, merge]  # copies without a window of their own keep pace with the others
             self._take("input_register", timing.input_slots, read, "start", readers, "leave", True, "input")
             if timing.discipline == "serial":
                 self._take("window", 1, read, "start", self.outputs, "done", True, "input")

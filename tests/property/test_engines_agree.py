@@ -13,7 +13,7 @@ from random_plans import alone, layer_plans, network_plans
 
 from pimsim.errors import SimulationError
 from pimsim.simulation import compiled, event
-from pimsim.simulation.plan import Jobs, LayerPlan, NetworkPlan, Phase, Slots, Stage
+from pimsim.simulation.plan import LayerPlan, NetworkPlan
 from pimsim.simulation.playing import EVERYTHING, Played, Watch
 from pimsim.simulation.results import Span
 
@@ -26,7 +26,12 @@ def outcome(play: Callable[..., Played], plan: NetworkPlan, watch: Watch = EVERY
     try:
         return play(plan, lambda span: spans.update((span,)), 0, watch), spans
     except SimulationError as error:
-        return str(error)
+        return message(error)
+
+
+def message(error: SimulationError) -> str:
+    """Why an engine cannot go on; which stages of one layer wait in a window that is played as a whole may differ."""
+    return str(error).partition("waiting:")[0]
 
 
 def check_agreement(plan: NetworkPlan, watch: Watch = EVERYTHING) -> Played | None:
@@ -37,7 +42,7 @@ def check_agreement(plan: NetworkPlan, watch: Watch = EVERYTHING) -> Played | No
         for jump in (True, False):
             with pytest.raises(SimulationError) as stuck:
                 compiled.play(plan, jump=jump)
-            assert str(stuck.value) == expected
+            assert message(stuck.value) == expected
         return None
     played, spans = expected
     assert compiled.play(plan, jump=False) == played
@@ -57,62 +62,49 @@ def watches(draw: st.DrawFn) -> Watch:
 
 
 @given(layer_plans(phases=3), st.integers(1, 3), watches())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_one_layer(layer: LayerPlan, images: int, watch: Watch) -> None:
     """Every kind of stage, buffer and shared resource, with ties, zero-time stages and idle phases."""
     check_agreement(alone(layer, images), watch)
 
 
 @given(layer_plans(windows=4, steps=12), watches())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_windows_of_many_steps(layer: LayerPlan, watch: Watch) -> None:
     """More steps than the buffers of a group hold, so that its windows can be evaluated as a whole."""
     check_agreement(alone(layer), watch)
 
 
-@given(layer_plans(windows=250, steps=4), watches())
-@settings(max_examples=40, deadline=None)
+@given(layer_plans(windows=250, least=60, steps=4), watches())
+@settings(max_examples=12, deadline=None)
 def test_many_windows(layer: LayerPlan, watch: Watch) -> None:
     """Phases long enough for a steady state."""
     check_agreement(alone(layer), watch)
 
 
 @given(layer_plans(windows=1, steps=5, phases=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_steps_that_differ_from_window_to_window(layer: LayerPlan) -> None:
     """Data-dependent step counts: every window is a phase of its own."""
     check_agreement(alone(layer))
 
 
 @given(network_plans(images=6), watches())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_layers_that_read_one_another(plan: NetworkPlan, watch: Watch) -> None:
     """Random needs, buffers of the least capacity, larger and too small, and several images."""
     check_agreement(plan, watch)
 
 
+@given(network_plans(layers=2, images=3, windows=60, phases=1, least=25), watches())
+@settings(max_examples=15, deadline=None)
+def test_images_of_many_windows(plan: NetworkPlan, watch: Watch) -> None:
+    """Layers that settle within an image."""
+    check_agreement(plan, watch)
+
+
 @given(cases())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_networks_on_chips(case: Case) -> None:
     """Networks, mappings, skipped rows, copies and images on random chips, planned as `pimsim run` does."""
     check_agreement(case.plan())
-
-
-def steady(windows: int, images: int = 1) -> NetworkPlan:
-    """A layer whose array is its bottleneck: 4 steps of 5 fs."""
-    services = {
-        "bus": Jobs(1, (3,), (4,)),
-        "array": Jobs(4, (5,), (5,)),
-        "adc": Jobs(4, (4,), (6,)),
-        "merge": Jobs(1, (1,), (1,)),
-    }
-    stages = tuple(
-        Stage(name, i, (i - 1,) if i else (), (jobs,), jobs.steps > 1)
-        for i, (name, jobs) in enumerate(services.items())
-    )
-    slots = (
-        Slots("hold", 1, 1, "end", (2,), "leave", False, "adc"),
-        Slots("input", 2, 0, "start", (1,), "leave", True, "input"),
-        Slots("output", 2, 2, "start", (3,), "leave", True),
-    )
-    return alone(LayerPlan("l0", (Phase(windows, 1),), tuple("abcd"), stages, slots, (3,)), images)

@@ -78,18 +78,26 @@ class _Draft:
 
 @st.composite
 def layer_plans(
-    draw: st.DrawFn, windows: int = 3, steps: int = 3, phases: int = 2, *, name: str = "random", shared: bool = True
+    draw: st.DrawFn,
+    windows: int = 3,
+    steps: int = 3,
+    phases: int = 2,
+    *,
+    least: int = 1,
+    name: str = "random",
+    shared: bool = True,
 ) -> LayerPlan:
     """Loads -> streams of (read, convert, add) -> merge -> ways -> writes, with the buffers of the builder and others.
 
     Args:
         draw: by hypothesis.
         windows, steps, phases: the most of each.
+        least: windows of a phase.
         name: of the layer.
-        shared: whether ports, buses and converters may be shared, in the layer and with others.
+        shared: whether ports, buses, links and converters may be shared, in the layer and with others.
     """
     count = draw(st.integers(1, phases))
-    lengths = tuple(Phase(draw(st.integers(1, windows)), 1) for _ in range(count))
+    lengths = tuple(Phase(draw(st.integers(least, windows)), 1) for _ in range(count))
     per_phase = tuple(draw(st.lists(st.integers(1, steps), min_size=count, max_size=count)))
     draft = _Draft(
         draw, lengths, per_phase if draw(st.booleans()) else per_phase[:1] * count, name, draw(st.booleans())
@@ -181,9 +189,14 @@ def _add_wild_buffer(draft: _Draft) -> None:
 
 
 @st.composite
-def network_plans(draw: st.DrawFn, layers: int = 3, images: int = 4) -> NetworkPlan:
+def network_plans(
+    draw: st.DrawFn, layers: int = 3, images: int = 4, windows: int = 4, phases: int = 2, least: int = 1
+) -> NetworkPlan:
     """Random layers that read one another's windows; buffers of the least capacity, larger, or one too small."""
-    made = tuple(draw(layer_plans(4, name=f"l{number}")) for number in range(draw(st.integers(1, layers))))
+    made = tuple(
+        draw(layer_plans(windows, phases=phases, least=least, name=f"l{number}"))
+        for number in range(draw(st.integers(1, layers)))
+    )
     found = [
         _dependency(draw, made, producer, consumer)
         for consumer in range(1, len(made))
@@ -199,9 +212,15 @@ def network_plans(draw: st.DrawFn, layers: int = 3, images: int = 4) -> NetworkP
 
 
 def _dependency(draw: st.DrawFn, layers: tuple[LayerPlan, ...], producer: int, consumer: int) -> Dependency:
+    """Needs as a strided layer has them, or any that never fall."""
     there, here = layers[producer].windows, layers[consumer].windows
-    needs = sorted(draw(st.lists(st.integers(-1, there - 1), min_size=here, max_size=here)))
-    freed = sorted(draw(st.lists(st.integers(0, there), min_size=here, max_size=here)))
+    if draw(st.booleans()):
+        ahead, kept_for = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+        needs = [min(there, (k + 1) * there // here + ahead) - 1 for k in range(here)]
+        freed = [max(0, (k + 1) * there // here - kept_for) for k in range(here)]
+    else:
+        needs = sorted(draw(st.lists(st.integers(-1, there - 1), min_size=here, max_size=here)))
+        freed = sorted(draw(st.lists(st.integers(0, there), min_size=here, max_size=here)))
     kept = np.maximum.accumulate([min(a, b + 1) for a, b in zip(freed, needs, strict=True)])
     kept[-1] = there
     return Dependency(producer, consumer, np.array(needs, dtype=np.int64), kept.astype(np.int64), 0)
