@@ -160,24 +160,25 @@ def cumulative(freed: NDArray[np.int64], windows: int, per_image: int) -> int:
 
 
 def _full_buffers(plan: NetworkPlan, full: Sequence[Read], progress: Sequence[Progress]) -> SimulationError:
-    parts = []
-    for read in full:
-        one = read.dependency
-        names = plan.layers[one.producer].name, plan.layers[one.consumer].name
-        reader = min((progress[s].windows for s in read.readers), default=0)
-        image, window = divmod(reader, len(one.needs))
-        wanted = int(one.needs[window]) + 1
-        held = progress[read.departure].windows - _given_back(plan, read, progress)
-        parts.append(
-            f"the buffer between {names[0]} and {names[1]} is full with {held} windows of {names[0]}, and {names[1]} "
-            f"cannot read its window {window} of image {image} before {wanted} windows of the image are there "
-            "from every layer that it reads"
-        )
     return SimulationError(
         f"the layers of {plan.name} wait for one another",
-        "; ".join(parts),
+        "; ".join(_full_buffer(plan, read, progress) for read in full),
         plan.name,
         "Give the buffers between layers more rows with --line-buffer, or leave it out",
+    )
+
+
+def _full_buffer(plan: NetworkPlan, read: Read, progress: Sequence[Progress]) -> str:
+    """What a full buffer holds, and what its reader waits for."""
+    one = read.dependency
+    producer, consumer = plan.layers[one.producer].name, plan.layers[one.consumer].name
+    image, window = divmod(min(progress[s].windows for s in read.readers), len(one.needs))
+    held = progress[read.departure].windows - _given_back(plan, read, progress)
+    does = f"add them to its window {window}" if one.joins else f"read its window {window}"
+    sources = "from every layer that it adds" if one.joins else "from every layer that it reads"
+    return (
+        f"the buffer between {producer} and {consumer} is full with {held} windows of {producer}, and {consumer} "
+        f"cannot {does} of image {image} before {int(one.needs[window]) + 1} windows of the image are there {sources}"
     )
 
 
