@@ -43,14 +43,14 @@ def test_a_line_buffer_that_is_too_small(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ["event", "compiled"])
 def test_a_short_cut_that_is_too_small(engine: str) -> None:
-    """a -> b -> c and a -> c with one row: b waits for two rows of a, which the short cut to c has no room for."""
+    """a -> b -> c and a -> c with one row: b waits for two rows of a, which is added to its own outputs on the way."""
     network = Network(
         "skip",
         (same("a", 1), same("b", 3), same("c", 1)),
         edges=(Edge("a", "b"), Edge("b", "c"), Edge("a", "c")),
     )
     placements = [place(map_layer(x.geometry, ArrayShape(128, 128, 2), "im2col"), None) for x in network.layers]
-    with pytest.raises(SimulationError, match="the buffer between a and c is full with 6 windows of a, and c cannot"):
+    with pytest.raises(SimulationError, match="the buffer between a and b is full with 6 windows of a, and b cannot"):
         simulate(network, placements, chip(), Options(layers="pipelined", line_buffer=1, engine=engine))
 
 
