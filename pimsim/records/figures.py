@@ -12,6 +12,7 @@ from types import MappingProxyType
 from pimsim.errors import ResultError, nearest
 from pimsim.records.energy_figure import energy
 from pimsim.records.looks import FORMATS, STYLES, lay_out, save_figure, style_context
+from pimsim.records.sharing import in_two_processes
 from pimsim.records.tables import PlainTables
 from pimsim.records.time_figures import latency
 from pimsim.records.use_figure import utilisation
@@ -42,13 +43,13 @@ def draw_all(
     if not tables["layers"]["layer"]:
         raise ResultError("a run without layers", "there is nothing to draw", None, "Simulate a network with layers")
     folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
     with style_context(style):
-        for name, draw in FIGURES.items():
-            figure = draw(tables, style)
+        figures = {name: draw(tables, style) for name, draw in FIGURES.items()}
+        for figure in figures.values():
             lay_out(figure)
-            files += [save_figure(figure, folder / f"{name}.{kind}") for kind in wanted]
-    return tuple(files)
+        jobs = [(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in wanted]
+        in_two_processes(save_figure, jobs)
+    return tuple(path for _, path in jobs)
 
 
 def _check_choice(given: str, known: tuple[str, ...], what: str) -> None:
