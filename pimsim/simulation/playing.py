@@ -130,8 +130,9 @@ def deadlock(plan: NetworkPlan, progress: Sequence[Progress]) -> SimulationError
     left = min(progress[s].windows for outputs in plan.outputs for s in outputs)
     total = min(layer.windows for layer in plan.layers) * plan.images
     full = [read for read in plan.reads if _is_full(plan, read, progress)]
+    starving = [read for read in full if _starves(plan, read, progress)]
     if full:
-        return _full_buffers(plan, full, progress)
+        return _full_buffers(plan, starving or full, progress)
     waiting = ", ".join(_waiting(plan, progress))
     return SimulationError(
         f"only {left} of {total} windows left the layer",
@@ -145,6 +146,21 @@ def _is_full(plan: NetworkPlan, read: Read, progress: Sequence[Progress]) -> boo
     """Whether a window waits to depart because the readers have not given back its room."""
     here = progress[read.departure]
     return here.started and here.windows - _given_back(plan, read, progress) >= read.dependency.capacity
+
+
+def _starves(plan: NetworkPlan, read: Read, progress: Sequence[Progress]) -> bool:
+    """Whether a reader of the buffer waits for windows, of this producer or of another."""
+    for other in plan.reads:
+        one = other.dependency
+        if other.readers != read.readers:
+            continue
+        per_image = plan.layers[one.producer].windows
+        for stage in other.readers:
+            image, window = divmod(progress[stage].windows, len(one.needs))
+            needed = image * per_image + int(one.needs[window])
+            if image < plan.images and any(progress[source].windows <= needed for source in other.sources):
+                return True
+    return False
 
 
 def _given_back(plan: NetworkPlan, read: Read, progress: Sequence[Progress]) -> int:

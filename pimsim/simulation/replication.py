@@ -40,7 +40,8 @@ def copies_of(
     """Copies of each layer.
 
     Args:
-        replication: a number for all layers; numbers by layer name, 1 for the others; or a rule of `RULES`.
+        replication: a number for all layers, of which those with fewer windows have one copy a window; numbers by layer
+            name, 1 for the others; or a rule of `RULES`.
         layers, placements: of the network, in execution order.
         chip: gives interval and, without a budget, the number of arrays.
         budget: arrays that all copies together may take, for the rules.
@@ -58,7 +59,8 @@ def copies_of(
         rule = "an array budget limits what the rules 'balance' and 'auto' choose"
         raise SimulationError(f"array_budget={budget} with replication={replication}", rule, "array_budget")
     if isinstance(replication, int):
-        return tuple(_checked("replication", replication) for _ in layers)
+        copies = _checked("replication", replication)
+        return tuple(min(copies, placement.mapping.windows) for placement in placements)
     names = [layer.name for layer in layers]
     for name in replication:
         if name not in names:

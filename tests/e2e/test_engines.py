@@ -179,8 +179,8 @@ def test_any_image_in_flight_can_be_traced(folder):
         ),
         (
             ["--layers", "pipelined", "--replication", "40", "--set", "tiles=4", "--set", "tile.macros=1"],
-            "--layers: pipelined layers that take 120 arrays: all of them must be on the chip at the same time, and it "
-            "has 32. Use a chip with more tiles (--set tiles=15), less replication, or --layers sequential.",
+            "--layers: pipelined layers that take 81 arrays: all of them must be on the chip at the same time, and it "
+            "has 32. Use a chip with more tiles (--set tiles=11), less replication, or --layers sequential.",
         ),
         (
             ["--layers", "pipelined", "--batch", "2", "--trace", "image=2"],
@@ -273,7 +273,7 @@ from pimsim.simulation import compiled
 @kernel
 def spin(m, saved):
     while m[0] == m[0]:
-        m[1] += saved[0]
+        m[1] += saved[0, 0]
 
 def started(play_all, m, saved):
     spin.prepare(m, saved)

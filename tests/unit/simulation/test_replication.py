@@ -153,3 +153,11 @@ def test_copies_without_a_window_do_not_block_later_images() -> None:
     result = simulate(Network("fc", (layer,)), [placement], machine, options)
     alone = simulate(Network("fc", (layer,)), [placement], machine, Options(layers="pipelined", batch=5))
     assert result.interval_fs == alone.interval_fs == 4 * machine.crossbar.read_latency_fs
+
+
+def test_one_number_gives_no_layer_more_copies_than_windows() -> None:
+    """A linear layer has one window: further copies would only hold weights."""
+    shapes = [Geometry("conv", 2, 2, (1, 1), (3, 3)), Geometry("fc", 2, 2, kind="linear")]
+    layers = [Layer(shape, Precision(4, 2)) for shape in shapes]
+    placements = [place(map_layer(shape, ArrayShape(128, 128, 2), "im2col"), None) for shape in shapes]
+    assert copies_of(40, layers, placements, chip(), None) == (9, 1)
