@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,15 @@ from pimsim.errors import PruningError
 from pimsim.workload import flag
 
 if TYPE_CHECKING:
+    from pimsim.mapping.layout import ArrayShape
     from pimsim.network.datasets import ImageDataset
     from pimsim.pruning.prune import PruneResult
     from pimsim.pruning.structured import StructureMethod
 
-#: Options that only some methods have, with what they are when not given, and the methods that have them.
-OPTIONS: MappingProxyType[str, tuple[Any, tuple[str, ...]]] = MappingProxyType(
+#: Options of the methods that change the structure, with what they are when not given, and the methods that have them.
+STRUCTURE_OPTIONS: MappingProxyType[str, tuple[Any, tuple[str, ...]]] = MappingProxyType(
     {
-        "keep": ((), ("pattern",)),
-        "layers": ((), ("pattern", "low-rank")),
+        "layers": ((), ("low-rank",)),
         "rank": ("1/4", ("low-rank",)),
         "groups": (1, ("low-rank",)),
         "array": (None, ("vwc-sdk",)),
@@ -29,6 +29,10 @@ OPTIONS: MappingProxyType[str, tuple[Any, tuple[str, ...]]] = MappingProxyType(
         "convention": ("same", ("vwc-sdk",)),
         "accuracy_drop": (1.0, ("vwc-sdk",)),
     }
+)
+#: What stands for the option ``windows`` of a method: the array, and the mapper that is asked for the windows.
+WINDOW_OPTIONS: MappingProxyType[str, Any] = MappingProxyType(
+    {"array": None, "columns_per_weight": 1, "hardware": None, "mapping": "sdk"}
 )
 _RECIPE = (
     "float_epochs", "lr", "batch", "momentum", "weight_decay", "warmup_epochs", "label_smoothing", "crop_padding",
@@ -40,40 +44,97 @@ _BITS = ("weight_quantizer", "weight_bits", "activation_bits", "first_last_bits"
 def prune(network: str, data: str | Path, out: str | Path, **options: Any) -> PruneResult:
     """Train or fine-tune a network pruned by ``method``; see `pimsim.api.prune`."""
     from pimsim.pruning.prune import prune as train_and_write
-    from pimsim.pruning.registry import METHODS, STRUCTURAL_METHODS, pruning_method
+    from pimsim.pruning.registry import METHODS, STRUCTURAL_METHODS, method_class
 
-    given = {name: value for name, value in options.items() if name not in OPTIONS or value not in (None, ())}
+    table = options_by_method()
+    known = {name for own in table.values() for name in own}
+    given = {name: value for name, value in options.items() if name not in known or value not in (None, ())}
     method = str(given.get("method", "none"))
+    if method in (*STRUCTURAL_METHODS, *METHODS):
+        check_options(method, given, table)
     if method in STRUCTURAL_METHODS:
-        check_options(method, given)
         return _prune_structure(network, data, out, given)
-    if method in METHODS:
-        check_options(method, given)
-    pruning_method(method, given.get("keep", ()), given.get("layers", ()))  # a wrong name comes before all else
-    return train_and_write(network, data, out, **given)
+    method_class(method)  # a wrong name comes before all else
+    return train_and_write(network, data, out, **_with_windows(method, given))
 
 
-def check_options(method: str, given: Mapping[str, Any]) -> None:
+def options_by_method() -> dict[str, dict[str, Any]]:
+    """The options that each method has of its own, with what they are when not given."""
+    from pimsim.pruning.registry import METHODS, SHARED_OPTIONS, STRUCTURAL_METHODS, method_options
+
+    table: dict[str, dict[str, Any]] = {}
+    for method in METHODS:
+        own = {name: value for name, value in method_options(method).items() if name not in SHARED_OPTIONS}
+        table[method] = {**own, **WINDOW_OPTIONS} if "windows" in own else own
+        table[method].pop("windows", None)
+    for method in STRUCTURAL_METHODS:
+        table[method] = {name: value for name, (value, methods) in STRUCTURE_OPTIONS.items() if method in methods}
+    return table
+
+
+def check_options(method: str, given: Mapping[str, Any], table: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuses options that belong to other methods. Raises `PruningError`."""
     for name in given:
-        _, methods = OPTIONS.get(name, (None, (method,)))
-        if method not in methods:
+        methods = [one for one, own in table.items() if name in own]
+        if methods and method not in methods:
             raise PruningError(
                 f"{flag(name)} with the method '{method}'",
-                f"it belongs to {' and '.join(repr(one) for one in methods)}",
+                f"it belongs to {_listed(methods)}",
                 fix=f"Leave {flag(name)} out, or use --method {methods[0]}",
             )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = (repr(name) for name in names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _with_windows(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with a search for parallel windows instead of the array that it needs."""
+    from pimsim.pruning.registry import method_options
+
+    if "windows" not in method_options(method):
+        return dict(given)
+    asked = {name: given.get(name, default) for name, default in WINDOW_OPTIONS.items()}
+    rest = {name: value for name, value in given.items() if name not in WINDOW_OPTIONS}
+    if asked["array"] is None and asked["hardware"] is None:
+        _refuse_without_array(given)
+        return rest
+    from pimsim.api.layer_windows import MapperWindows
+
+    _check_one_width(asked)
+    array = _chosen_array(asked, given.get("weight_bits", 4))
+    return {**rest, "windows": MapperWindows(array, asked["mapping"], asked)}
+
+
+def _refuse_without_array(given: Mapping[str, Any]) -> None:
+    for name in ("columns_per_weight", "mapping"):
+        if name in given:
+            raise PruningError(
+                f"{flag(name)} without an array", "it says how the array is used", fix="Give --array 512x256"
+            )
+
+
+def _check_one_width(asked: Mapping[str, Any]) -> None:
+    if asked["hardware"] is not None and asked["columns_per_weight"] != 1:
+        rule = "the cells of the hardware and the weight bits say how many columns a weight takes"
+        raise PruningError("--columns-per-weight with --hardware", rule, fix="Leave --columns-per-weight out")
+
+
+def _chosen_array(asked: Mapping[str, Any], weight_bits: int) -> ArrayShape:
+    from pimsim.api.mapping import chosen_array
+
+    return chosen_array(asked["array"], asked["columns_per_weight"], asked["hardware"], weight_bits)
 
 
 def _prune_structure(network: str, data: str | Path, out: str | Path, given: Mapping[str, Any]) -> PruneResult:
     from pimsim.pruning.fake_quantization import QuantizationOptions
     from pimsim.pruning.prune import checked_target, data_sets, plain_value, prune_command
-    from pimsim.pruning.prune import prune as train_and_write
     from pimsim.pruning.structured import StructureRequest, fine_tuning, prune_structure
 
     method = str(given["method"])
-    own = {name: default for name, (default, methods) in OPTIONS.items() if method in methods}
-    settings = {**(train_and_write.__kwdefaults__ or {}), **own, **given}
+    own = options_by_method()[method]
+    settings = {**_training_defaults(), **own, **given}
     _check_known(settings)
     target = checked_target(out)
     quantization = QuantizationOptions(*(settings[name] for name in _BITS))
@@ -94,17 +155,22 @@ def _prune_structure(network: str, data: str | Path, out: str | Path, given: Map
 
 def _recorded(network: str, settings: Mapping[str, Any], plain: Any) -> dict[str, Any]:
     """Every option that changes the weights, as plain values; of an absolute path only the name."""
-    left_out = ("data_name", "show_progress", "keep")
+    left_out = ("data_name", "show_progress", "windows")
     chosen = {"network": network, **settings}
     return {name: plain(value) for name, value in chosen.items() if name not in left_out}
 
 
-def _check_known(settings: Mapping[str, Any]) -> None:
-    """A misspelled keyword is refused as Python would."""
+def _training_defaults() -> dict[str, Any]:
+    """Options of the shared training with what they are when not given."""
     from pimsim.pruning.prune import prune as train_and_write
 
+    return dict(train_and_write.__kwdefaults__ or {})
+
+
+def _check_known(settings: Mapping[str, Any]) -> None:
+    """A misspelled keyword is refused as Python would."""
     for name in settings:
-        if name not in OPTIONS and name not in (train_and_write.__kwdefaults__ or {}):
+        if name not in STRUCTURE_OPTIONS and name not in _training_defaults():
             raise TypeError(f"prune() got an unexpected keyword argument '{name}'")
 
 
@@ -125,7 +191,6 @@ def _low_rank(settings: Mapping[str, Any], _: tuple[int, int, int]) -> Structure
 
 def _channels(settings: Mapping[str, Any], input_shape: tuple[int, int, int]) -> StructureMethod:
     from pimsim.api.channel_targets import ChannelTargets
-    from pimsim.api.mapping import chosen_array
     from pimsim.mapping.convention import CONVENTIONS
     from pimsim.mapping.tiling import check_choice
     from pimsim.mapping.windows import SEARCHES
@@ -134,14 +199,10 @@ def _channels(settings: Mapping[str, Any], input_shape: tuple[int, int, int]) ->
     if settings["array"] is None and settings["hardware"] is None:
         rule = "the number of channels that stay follows from the array"
         raise PruningError("the method 'vwc-sdk' without an array", rule, fix="Give --array 512x256, or --hardware")
-    if settings["hardware"] is not None and settings["columns_per_weight"] != 1:
-        rule = "the cells of the hardware and the weight bits say how many columns a weight takes"
-        raise PruningError("--columns-per-weight with --hardware", rule, fix="Leave --columns-per-weight out")
+    _check_one_width(settings)
     check_choice("search", settings["search"], SEARCHES, "unknown search")
     check_choice("convention", settings["convention"], CONVENTIONS, "unknown convention")
-    array = chosen_array(
-        settings["array"], settings["columns_per_weight"], settings["hardware"], settings["weight_bits"]
-    )
+    array = _chosen_array(settings, settings["weight_bits"])
     return ChannelMethod(ChannelTargets(array, settings["search"], settings["convention"]), input_shape)
 
 

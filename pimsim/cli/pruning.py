@@ -12,6 +12,7 @@ _EXAMPLES = examples(
     "pimsim prune --network models/digits_cnn.py:digits_cnn --data digits --out models/mine.safetensors --epochs 30",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pattern --epochs 8 --out b.safetensors",
     "pimsim prune --network net.py:net --data DIR --method pattern --keep 000111111 --out b.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pairs --entries 4 --out c.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method vwc-sdk --array 512x256 --epochs 3 "
     "--lr 0.01 --out c.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method low-rank --rank 1/4 --groups 4 "
@@ -32,9 +33,11 @@ def _prune(
     method: Annotated[
         str,
         typer.Option(
-            help="none: quantization-aware training only. pattern: one keep pattern for each layer. vwc-sdk: remove "
-            "the channels that do not fill an array, in rounds. low-rank: turn each convolution into two thin ones. "
-            "The last two start from --checkpoint, and fine-tune for --epochs (0: not at all)."
+            help="none: quantization-aware training only. pattern: kernels keep one of the patterns --keep. pairs: one "
+            "of those that free most rows. patdnn: one of those that the trained network has most often. random: one "
+            "of some drawn blindly. vwc-sdk: remove the channels that do not fill an array, in rounds. low-rank: turn "
+            "each convolution into two thin ones. The last two start from --checkpoint, and fine-tune for --epochs "
+            "(0: not at all)."
         ),
     ] = "none",
     keep: Annotated[
@@ -46,16 +49,41 @@ def _prune(
     layers: Annotated[
         list[str] | None,
         typer.Option(
-            help="[pattern, low-rank] Layer to prune; may be repeated.  [default: pattern: 3x3, stride 1, as many "
+            help="[all but none and vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many "
             "inputs as outputs; low-rank: all convolutions larger than 1x1 but the first]"
         ),
     ] = None,
-    array: Annotated[str | None, typer.Option(help="[vwc-sdk] Array to fill, ROWSxCOLUMNS.")] = None,
+    entries: Annotated[
+        int | None, typer.Option(help="[pairs, patdnn, random] Positions that each kernel keeps.  [default: 6]")
+    ] = None,
+    dimension: Annotated[
+        str | None,
+        typer.Option(
+            help="[pattern, pairs, patdnn, random] What shares one pattern: kernel, channel or layer; rows are "
+            "skipped only for the last two.  [default: layer]"
+        ),
+    ] = None,
+    patterns: Annotated[
+        int | None,
+        typer.Option(help="[patdnn, random] Patterns to choose from.  [default: patdnn: 8; random: as many as pairs]"),
+    ] = None,
+    connectivity: Annotated[
+        float | None, typer.Option(help="[patdnn] One in so many kernels stays.  [default: 1, all]")
+    ] = None,
+    array: Annotated[
+        str | None,
+        typer.Option(
+            help="[pairs, vwc-sdk] Array whose parallel windows count, ROWSxCOLUMNS; for vwc-sdk the one to fill."
+        ),
+    ] = None,
     columns_per_weight: Annotated[
-        int | None, typer.Option(help="[vwc-sdk] Columns that one weight takes, with --array.  [default: 1]")
+        int | None, typer.Option(help="[as --array] Columns that one weight takes, with --array.  [default: 1]")
     ] = None,
     hardware: Annotated[
-        str | None, typer.Option(help="[vwc-sdk] Preset or hardware file whose arrays to fill, instead of --array.")
+        str | None, typer.Option(help="[as --array] Preset or hardware file whose arrays to take instead of --array.")
+    ] = None,
+    mapping: Annotated[
+        str | None, typer.Option(help="[pairs] Mapper that gives each layer its window.  [default: sdk]")
     ] = None,
     search: Annotated[
         str | None,
@@ -119,6 +147,7 @@ def _prune(
 
     result = api.prune(
         network, data, out, checkpoint=checkpoint, method=method, keep=tuple(keep or ()), layers=tuple(layers or ()),
+        entries=entries, dimension=dimension, patterns=patterns, connectivity=connectivity, mapping=mapping,
         array=array, columns_per_weight=columns_per_weight, hardware=hardware, search=search, convention=convention,
         accuracy_drop=accuracy_drop, rank=rank, groups=groups,
         weight_quantizer=weight_quantizer, weight_bits=weight_bits, activation_bits=activation_bits,

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from pimsim.network.quantizers import LayerQuantization
 from pimsim.network.rewrites import RewriteRecord
 from pimsim.pruning.fake_quantization import trained_layers
+from pimsim.pruning.plans import PruningPlan
 from pimsim.pruning.recipe import EpochRecord
-from pimsim.pruning.registry import PruningPlan
 
 METADATA_KEY = "pimsim"
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from pimsim.errors import PruningError
-from pimsim.pruning.fake_quantization import WeightLayer, weight_layers
+from pimsim.pruning.fake_quantization import weight_layers
 from pimsim.pruning.patterns import parse_pattern
 
 
@@ -43,9 +43,3 @@ def mask_layers(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
             torch_prune.custom_from_mask(layer, "weight", masks[name])  # type: ignore[no-untyped-call]
         else:
             torch_prune.identity(layer, "weight")  # type: ignore[no-untyped-call]
-
-
-def layer_mask(layer: WeightLayer) -> Tensor | None:
-    """The mask of a layer, or None where it keeps everything."""
-    mask = getattr(layer, "weight_mask", None)
-    return None if mask is None or bool(mask.all()) else mask

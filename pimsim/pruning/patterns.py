@@ -6,12 +6,23 @@ A pattern is a string of 0 and 1, the kernel positions in row-major order, 1 kep
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pimsim.errors import PruningError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Codes = NDArray[np.uint64]
+
 Taps = frozenset[tuple[int, int]]
+# 2^25 codes are still gone through in seconds: kernels up to 5x5.
+_MOST_PLACES = 25
+# Bits of a code word that holds one line of a window.
+_WIDEST_WINDOW = 64
 # The windows from which on the patterns that free most rows stay the same (3x3 kernels).
 _ENUMERATION_WINDOW = (4, 4)
 
@@ -46,6 +57,27 @@ def rows_skipped(
     less the size of the Minkowski sum of the kept taps and the grid of kernel places.
     Raises :class:`PruningError` when the kernel does not fit into the window.
     """
+    tops, lefts = kernel_places(window, kernel, stride, dilation)
+    touched = {
+        (top + row * dilation[0], left + column * dilation[1])
+        for row, column in parse_pattern(keep, kernel)
+        for top in tops
+        for left in lefts
+    }
+    return window[0] * window[1] - len(touched)
+
+
+def kernel_places(
+    window: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+) -> tuple[list[int], list[int]]:
+    """First pixel rows and columns of the kernel places in a parallel window.
+
+    Raises:
+        PruningError: the kernel does not fit into the window.
+    """
     origins = [
         [step * places for places in range((side - dilate * (taps - 1) - 1) // step + 1)]
         for side, taps, step, dilate in zip(window, kernel, stride, dilation, strict=True)
@@ -55,13 +87,7 @@ def rows_skipped(
             given=f"parallel window {window[0]}x{window[1]}",
             rule=f"must hold the kernel {kernel[0]}x{kernel[1]} (dilation {dilation[0]}x{dilation[1]})",
         )
-    touched = {
-        (top + row * dilation[0], left + column * dilation[1])
-        for row, column in parse_pattern(keep, kernel)
-        for top in origins[0]
-        for left in origins[1]
-    }
-    return window[0] * window[1] - len(touched)
+    return origins[0], origins[1]
 
 
 def border_patterns(kernel: tuple[int, int] = (3, 3)) -> tuple[str, ...]:
@@ -78,33 +104,85 @@ def border_patterns(kernel: tuple[int, int] = (3, 3)) -> tuple[str, ...]:
 
 
 def best_patterns(
-    entries: int, kernel: tuple[int, int] = (3, 3), window: tuple[int, int] = _ENUMERATION_WINDOW
+    entries: int,
+    kernel: tuple[int, int] = (3, 3),
+    window: tuple[int, int] = _ENUMERATION_WINDOW,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
 ) -> tuple[str, ...]:
-    """All patterns of ``entries`` kept taps that free most rows of ``window``, sorted.
+    """All patterns of ``entries`` kept taps that free most rows of ``window``, sorted; found by enumeration.
 
-    Rhe, Jeon, Ko 2023 (PAIRS) use these sets for 3x3 kernels.
+    Raises:
+        PruningError: entries that the kernel does not have, or a kernel that does not fit into the window.
+
+    Reference:
+        Rhe, Jeon, Ko 2023 (PAIRS) use these sets for 3x3 kernels; `pruning-sdk.md` 3.
     """
-    candidates = list(_all_patterns(entries, kernel))
-    most = max(rows_skipped(keep, window, kernel) for keep in candidates)
-    return tuple(sorted(k for k in candidates if rows_skipped(k, window, kernel) == most))
+    candidates = all_patterns(entries, kernel)
+    touched = _touched_rows(candidates, kernel, window, stride, dilation)
+    best = candidates[touched == touched.min()]
+    return tuple(pattern_text(code, kernel) for code in best.tolist())
 
 
-def strongest_pattern(tap_energy: Sequence[float], candidates: Sequence[str]) -> str:
-    """The candidate that keeps most energy; the first of equal ones.
+def all_patterns(entries: int, kernel: tuple[int, int]) -> Codes:
+    """Codes (uint64) of all patterns of ``entries`` kept taps in rising order: see `pattern_text`.
 
-    ``tap_energy`` is the sum of squared weights at each kernel position, row-major.
+    Raises:
+        PruningError: entries that the kernel does not have, or a kernel with too many positions to go through.
     """
-    return max(
-        candidates,
-        key=lambda keep: sum(energy for energy, digit in zip(tap_energy, keep, strict=True) if digit == "1"),
-    )
+    check_entries(entries, kernel)
+    places = kernel[0] * kernel[1]
+    if places > _MOST_PLACES:
+        raise PruningError(
+            f"a {kernel[0]}x{kernel[1]} kernel", f"patterns are enumerated for up to {_MOST_PLACES} positions"
+        )
+    codes: Codes = np.arange(1 << places, dtype=np.uint64)
+    kept: Codes = codes[np.bitwise_count(codes) == entries]
+    return kept
 
 
-def _all_patterns(entries: int, kernel: tuple[int, int]) -> Iterator[str]:
+def check_entries(entries: int, kernel: tuple[int, int]) -> None:
+    """Raises `PruningError` for a number of kept entries that a kernel cannot have."""
     places = kernel[0] * kernel[1]
     if not 1 <= entries <= places:
         raise PruningError(
             given=f"{entries} kept entries", rule=f"a {kernel[0]}x{kernel[1]} kernel keeps 1 to {places}"
         )
-    for kept in combinations(range(places), entries):
-        yield "".join(str(int(place in kept)) for place in range(places))
+
+
+def pattern_text(code: int, kernel: tuple[int, int]) -> str:
+    """The pattern of a code: its binary digits, the highest for the first kernel position."""
+    return f"{code:0{kernel[0] * kernel[1]}b}"
+
+
+def _touched_rows(
+    codes: Codes, kernel: tuple[int, int], window: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Rows of one channel that each pattern needs: the size of its Minkowski sum with the grid of kernel places.
+
+    A line of pixels is a bit field; the kernel places of a window line are one or of shifted fields.
+    """
+    tops, lefts = kernel_places(window, kernel, stride, dilation)
+    if window[1] > _WIDEST_WINDOW:
+        raise PruningError(
+            f"a parallel window of {window[1]} pixels a line", f"rows are counted for up to {_WIDEST_WINDOW}"
+        )
+    lines = [_spread_line(codes, kernel, row, lefts, dilation[1]) for row in range(kernel[0])]
+    touched = np.zeros(len(codes), dtype=np.int64)
+    for pixel_row in range(window[0]):
+        pixels = np.zeros_like(codes)
+        for row in range(kernel[0]):
+            if pixel_row - row * dilation[0] in tops:
+                pixels |= lines[row]
+        touched += np.bitwise_count(pixels)
+    return touched
+
+
+def _spread_line(codes: Codes, kernel: tuple[int, int], row: int, lefts: Sequence[int], dilation: int) -> Codes:
+    """The pixels of one window line that one kernel row of each pattern meets."""
+    line, last = np.zeros_like(codes), kernel[0] * kernel[1] - 1
+    for column in range(kernel[1]):
+        tap = (codes >> np.uint64(last - row * kernel[1] - column)) & np.uint64(1)
+        for left in lefts:
+            line |= tap << np.uint64(left + column * dilation)
+    return line

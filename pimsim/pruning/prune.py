@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,9 +26,12 @@ from pimsim.pruning.fake_quantization import (
     restore_quantizers,
 )
 from pimsim.pruning.masks import mask_layers
+from pimsim.pruning.plans import PruningPlan
 from pimsim.pruning.recipe import EpochRecord, Recipe
-from pimsim.pruning.registry import PruningPlan, pruning_method
+from pimsim.pruning.registry import method_options as known_options
+from pimsim.pruning.registry import pruning_method, recorded_options
 from pimsim.pruning.training import accuracy, train
+from pimsim.pruning.windows import WindowSearch
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,6 @@ def prune(
     *,
     checkpoint: str | Path | None = None,
     method: str = "none",
-    keep: Sequence[str] = (),
-    layers: Sequence[str] = (),
     weight_quantizer: str = "symmetric",
     weight_bits: int = 4,
     activation_bits: int = 4,
@@ -86,33 +87,40 @@ def prune(
     limit: int | None = None,
     data_name: str | None = None,
     show_progress: bool = True,
+    windows: WindowSearch | None = None,
+    **method_options: Any,
 ) -> PruneResult:
     """Train ``network`` ("file.py:callable") on ``data``, quantized and pruned; write ``out``.
 
     ``out`` is a .safetensors path; the card stands beside it (.md), the state of the run
     in the folder ``out`` with the ending .training, from which a killed run goes on.
-    ``method``, ``keep`` and ``layers`` are those of :func:`pruning_method`, the bits those of
+    ``method`` and ``method_options`` are those of :func:`pruning_method`, the bits those of
     :class:`QuantizationOptions`, ``epochs`` to ``seed`` those of :class:`Recipe`. ``limit``
-    keeps that many training and test images; ``data_name`` is what the card calls the data.
+    keeps that many training and test images; ``data_name`` is what the card calls the data;
+    ``windows`` finds the parallel windows for a method that counts rows.
     Raises a :class:`PimsimError` of the kind that fits the bad input.
     """
     options = {name: plain_value(value) for name, value in locals().items() if name not in _UNRECORDED}
+    settings = {**method_options, **({"seed": seed} if "seed" in known_options(method) else {})}
+    options |= {**recorded_options(method, settings), **(windows.options if windows else {})}
     quantization = QuantizationOptions(weight_quantizer, weight_bits, activation_bits, first_last_bits)
     recipe = Recipe(
         epochs, float_epochs, lr, batch, momentum, weight_decay, warmup_epochs, label_smoothing,
         crop_padding, flip, bfloat16, seed,
     )  # fmt: skip
     target = checked_target(out)
-    pruning = pruning_method(method, keep, layers)
+    pruning = pruning_method(method, settings)
     model = build_network(network, seed)
     source = load_checkpoint(checkpoint) if checkpoint is not None else None
     structure = source.structure if source else []
     model = rebuild(model, structure, str(checkpoint))
     masks = _load_weights(model, source) if source else {}
-    plan = pruning.plan(model)
     train_set, test_set = data_sets(data, normalize, limit, image_size)
+    if windows is not None:
+        pruning = replace(pruning, windows=windows(model, image_shape(train_set)))  # type: ignore[type-var]
+    plan = pruning.plan(model)
     # A layer that the plan leaves alone keeps the mask of the checkpoint.
-    mask_layers(model, {**masks, **plan.masks(model)})
+    mask_layers(model, {**masks, **plan.masks})
     attach_quantizers(model, quantization)
     if source and not float_epochs:
         _restore_steps(model, source)
@@ -121,7 +129,11 @@ def prune(
 
 
 # What does not change the weights, or would put a machine's paths into a checkpoint.
-_UNRECORDED = frozenset({"out", "data", "data_name", "show_progress"})
+_UNRECORDED = frozenset({"out", "data", "data_name", "show_progress", "method_options", "windows"})
+
+
+# How windows are asked for when nothing else is said: `pimsim.api.pruning.WINDOW_OPTIONS`.
+_WINDOW_DEFAULTS = MappingProxyType({"columns_per_weight": 1, "mapping": "sdk"})
 
 
 def prune_command(
@@ -129,10 +141,10 @@ def prune_command(
     more_defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:  # fmt: skip
     """The command line of a run: every option that :func:`prune`, or ``more_defaults``, does not default to."""
-    defaults = {**(prune.__kwdefaults__ or {}), **more_defaults}
+    defaults = {**(prune.__kwdefaults__ or {}), **_WINDOW_DEFAULTS, **more_defaults}
     words = ["pimsim", "prune", "--network", options["network"], "--data", data, "--out", out]
     for name, value in options.items():
-        if name != "network" and (name == "method" or value != plain_value(defaults[name])):
+        if name != "network" and (name == "method" or value != plain_value(defaults.get(name))):
             words += _option_words("--" + name.replace("_", "-"), value)
     return shlex.join([*words, *(["--data-name", data_name] if data_name else [])])
 
@@ -193,13 +205,19 @@ def _finish(
     write_checkpoint(target, model, plan, options, structure)
     card = target.with_suffix(".md")
     source = "digits" if train_set.name == "digits" else "FOLDER"
+    command = prune_command(options, source, f"models/{target.name}", data_name, known_options(plan.method))
     report = TrainingReport(
-        target.stem, data_name or train_set.name, len(train_set.classes),
-        len(train_set), len(test_set), prune_command(options, source, f"models/{target.name}", data_name),
+        target.stem, data_name or train_set.name, len(train_set.classes), len(train_set), len(test_set), command,
         options, quantized, unquantized, history,
     )  # fmt: skip
     write_card(card, report, plan)
     return PruneResult(target, card, plan, quantized, unquantized, len(test_set), history)
+
+
+def image_shape(dataset: ImageDataset) -> tuple[int, int, int]:
+    """(C, H, W) of the images of a data set in memory."""
+    channels, height, width = dataset.pixels().shape[1:]
+    return channels, height, width
 
 
 def checked_target(out: str | Path) -> Path:

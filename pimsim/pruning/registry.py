@@ -1,135 +1,39 @@
-"""The pruning methods by name: what each keeps of every layer's kernels.
+"""The pruning methods by name, and which options each of them has.
 
-A method is a frozen record of options with a ``plan``: a pure function from the weights
-to a :class:`PruningPlan`. Outside packages add one with the entry point group
-``pimsim.pruning``, whose object takes ``keep`` and ``layers`` and gives such a record.
+A method that sets weights to zero is a frozen dataclass (`pimsim.pruning.methods.base.MaskMethod`) whose fields are
+its options. Outside packages add one with the entry point group ``pimsim.pruning``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import ClassVar, Protocol
-
-from torch import Tensor, nn
+from typing import Any
 
 from pimsim.errors import PruningError, nearest
-from pimsim.pruning.fake_quantization import WeightLayer, weight_layers
-from pimsim.pruning.masks import pattern_mask
-from pimsim.pruning.patterns import border_patterns, parse_pattern, strongest_pattern
+from pimsim.pruning.methods.base import MaskMethod
+from pimsim.pruning.methods.none import NoPruning
+from pimsim.pruning.methods.pairs import Pairs
+from pimsim.pruning.methods.patdnn import PatDnn
+from pimsim.pruning.methods.pattern import GivenPatterns
+from pimsim.pruning.methods.random_patterns import RandomPatterns
 
 ENTRY_POINT_GROUP = "pimsim.pruning"
 #: Methods that change the layers themselves: `pimsim.pruning.structured`, by way of `pimsim.api.pruning`.
 STRUCTURAL_METHODS = ("vwc-sdk", "low-rank")
 
-
-@dataclass(frozen=True)
-class PruningPlan:
-    """The keep pattern of every pruned layer, as (layer name, pattern) in network order."""
-
-    heading: ClassVar[str] = "Kept kernel positions"
-    method: str
-    keep: tuple[tuple[str, str], ...] = ()
-
-    def masks(self, network: nn.Module) -> dict[str, Tensor]:
-        """The mask of every pruned layer of ``network``, shaped like its weight."""
-        layers = weight_layers(network)
-        return {name: pattern_mask(keep, layers[name].weight) for name, keep in self.keep}
-
-    def picture(self) -> str:
-        """One line a layer, its kernel rows side by side: ``#`` kept, ``.`` pruned."""
-        width = max((len(name) for name, _ in self.keep), default=0)
-        drawn = (f"{name:<{width}}  {_kernel_rows(keep)}" for name, keep in self.keep)
-        return "\n".join(drawn) or "nothing is pruned"
+_METHODS: tuple[type[MaskMethod], ...] = (NoPruning, GivenPatterns, Pairs, PatDnn, RandomPatterns)
+METHODS: Mapping[str, type[MaskMethod]] = MappingProxyType({method.name: method for method in _METHODS})
+#: Options that a method takes from the training run.
+SHARED_OPTIONS = ("seed",)
 
 
-class PruningMethod(Protocol):
-    """What the registry holds an instance of for every method."""
-
-    def plan(self, network: nn.Module) -> PruningPlan:
-        """What to keep of ``network``, whose weights are read and not changed."""
-        ...  # pragma: no cover
-
-
-@dataclass(frozen=True)
-class NoPruning:
-    """Keep every weight: quantization-aware training only."""
-
-    def plan(self, network: nn.Module) -> PruningPlan:
-        """An empty plan."""
-        return PruningPlan("none")
-
-
-@dataclass(frozen=True)
-class PatternPruning:
-    """One keep pattern for all kernels of a layer, the candidate that keeps most energy.
-
-    ``layers`` empty means the stride-1 3x3 convolutions with as many input as output
-    channels. Rhe, Jeon, Ko 2023 (PAIRS), array-wise dimension.
-    """
-
-    candidates: tuple[str, ...] = border_patterns()
-    layers: tuple[str, ...] = ()
-
-    def plan(self, network: nn.Module) -> PruningPlan:
-        """The strongest candidate of each layer; raises :class:`PruningError`."""
-        chosen = self._layers(weight_layers(network))
-        return PruningPlan(
-            "pattern",
-            tuple(
-                (name, strongest_pattern(_tap_energy(layer), self._checked(layer))) for name, layer in chosen.items()
-            ),
-        )
-
-    def _layers(self, layers: Mapping[str, WeightLayer]) -> dict[str, nn.Conv2d]:
-        convolutions = {n: m for n, m in layers.items() if isinstance(m, nn.Conv2d)}
-        if not self.layers:
-            found = {name: layer for name, layer in convolutions.items() if is_eligible(layer)}
-            if found:
-                return found
-            raise PruningError(
-                given="a network without stride-1 3x3 convolutions of equal width",
-                rule="pattern pruning needs at least one layer",
-                fix="Name the layers to prune",
-            )
-        for name in self.layers:
-            if name not in convolutions:
-                raise PruningError(
-                    given=f"layer {name!r}",
-                    rule="must name a convolution of the network",
-                    fix=nearest(name, convolutions),
-                )
-        return {name: convolutions[name] for name in self.layers}
-
-    def _checked(self, layer: nn.Conv2d) -> tuple[str, ...]:
-        height, width = layer.kernel_size
-        for keep in self.candidates:
-            parse_pattern(keep, (height, width))
-        return self.candidates
-
-
-MethodFactory = Callable[[Sequence[str], Sequence[str]], PruningMethod]
-
-
-def is_eligible(layer: nn.Conv2d) -> bool:
-    """Whether pattern pruning takes a layer by default: 3x3, stride 1, IC = OC, one group."""
-    return (
-        layer.kernel_size == (3, 3)
-        and layer.stride == (1, 1)
-        and layer.groups == 1
-        and layer.in_channels == layer.out_channels
-    )
-
-
-def pruning_method(name: str, keep: Sequence[str] = (), layers: Sequence[str] = ()) -> PruningMethod:
-    """The method ``name`` with candidate patterns and layers; empty means its defaults.
-
-    Raises :class:`PruningError` for an unknown name or options the method does not take.
-    """
+def method_class(name: str) -> type[MaskMethod]:
+    """The class of a mask method, one of `METHODS` or an installed one. Raises `PruningError` for an unknown name."""
     if name in METHODS:
-        return METHODS[name](keep, layers)
+        return METHODS[name]
     installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in installed:
         raise PruningError(
@@ -137,35 +41,42 @@ def pruning_method(name: str, keep: Sequence[str] = (), layers: Sequence[str] = 
             rule="must be a known method",
             fix=nearest(name, [*METHODS, *STRUCTURAL_METHODS, *installed]),
         )
-    method: PruningMethod = installed[name].load()(keep, layers)
+    method: type[MaskMethod] = installed[name].load()
     return method
 
 
-def _no_pruning(keep: Sequence[str], layers: Sequence[str]) -> PruningMethod:
-    if keep or layers:
-        raise PruningError(
-            given="keep patterns or layers with the method 'none'",
-            rule="'none' prunes nothing",
-            fix="Use the method 'pattern'",
-        )
-    return NoPruning()
+def method_options(name: str) -> dict[str, Any]:
+    """The options of a mask method with what they are when not given. Raises `PruningError` for an unknown name."""
+    return {
+        field.name: None if field.default is MISSING else field.default
+        for field in fields(method_class(name))  # type: ignore[arg-type]
+    }
 
 
-def _pattern_pruning(keep: Sequence[str], layers: Sequence[str]) -> PruningMethod:
-    return PatternPruning(tuple(keep) or border_patterns(), tuple(layers))
+def pruning_method(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> MaskMethod:
+    """The method ``name`` with some options, defaults for the others; lists become tuples.
+
+    Raises:
+        PruningError: an unknown name, or an option that the method does not have or cannot take.
+    """
+    known = method_options(name)
+    for option in options:
+        if option not in known:
+            raise PruningError(
+                f"option '{option}' with the method '{name}'", "the method has no such option", fix=_listed(known)
+            )
+    return method_class(name)(**{option: _frozen(value) for option, value in options.items()})
 
 
-def _tap_energy(layer: nn.Conv2d) -> list[float]:
-    squares = layer.weight.detach().double().square().sum(dim=(0, 1))
-    return [float(value) for value in squares.flatten()]
+def recorded_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a method but its windows, as plain values for the records of a run."""
+    settings = {option: value for option, value in {**method_options(name), **given}.items() if option != "windows"}
+    return {option: list(value) if isinstance(value, tuple) else value for option, value in settings.items()}
 
 
-def _kernel_rows(keep: str) -> str:
-    # Patterns are square in every method so far; another shape is shown as one row.
-    side = round(len(keep) ** 0.5)
-    side = side if side * side == len(keep) else len(keep)
-    shown = keep.replace("1", "#").replace("0", ".")
-    return " ".join(shown[start : start + side] for start in range(0, len(shown), side))
+def _listed(names: Iterable[str]) -> str:
+    return f"It has {', '.join(names) or 'none'}"
 
 
-METHODS: Mapping[str, MethodFactory] = MappingProxyType({"none": _no_pruning, "pattern": _pattern_pruning})
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

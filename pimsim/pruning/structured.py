@@ -15,9 +15,9 @@ from pimsim.network.datasets import ImageDataset
 from pimsim.network.rewrites import RewriteRecord
 from pimsim.pruning.checkpoint_writer import TrainingReport, write_card, write_checkpoint
 from pimsim.pruning.fake_quantization import QuantizationOptions, calibrate_quantizers
+from pimsim.pruning.plans import PruningPlan
 from pimsim.pruning.prune import PruneResult, build_network
 from pimsim.pruning.recipe import EpochRecord, Recipe
-from pimsim.pruning.registry import PruningPlan
 from pimsim.pruning.trained import Round, TrainedNetwork, read_trained, take_trained, trainable
 from pimsim.pruning.training import accuracy, calibration_images, is_quantized, train
 
@@ -45,7 +45,7 @@ class RoundReport:
         return f"top-1 {self.pruned_accuracy:.2%} pruned{tuned}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class StructurePlan(PruningPlan):
     """What the rounds did to a network.
 
@@ -132,7 +132,7 @@ def prune_structure(
         if dense - report.accuracy > request.accuracy_drop:
             ending = f"top-1 has lost more than {100 * request.accuracy_drop:g} points"
             break
-    plan = StructurePlan(request.name, (), trained.structure, tuple(rounds), dense, ending)
+    plan = StructurePlan(request.name, {}, (), trained.structure, tuple(rounds), dense, ending)
     return session.finish(network, plan, target)
 
 

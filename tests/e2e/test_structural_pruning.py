@@ -69,7 +69,10 @@ def test_both_factors_are_mapped_as_one_unit(prune, pimsim, repository, tmp_path
         (("--method", "pattern", "--rank", "1/4"), "--rank with the method 'pattern': it belongs to 'low-rank'"),
         (("--method", "vwc-sdk", "--array", "4x64"), "VWC-SDK"),
         (("--method", "low-rang",), "pruning method 'low-rang': must be a known method. Did you mean 'low-rank'?"),
-        (("--method", "none", "--array", "128x64"), "--array with the method 'none': it belongs to 'vwc-sdk'"),
+        (
+            ("--method", "none", "--array", "128x64"),
+            "--array with the method 'none': it belongs to 'pairs' and 'vwc-sdk'",
+        ),
     ],
 )  # fmt: skip
 def test_bad_input_ends_with_code_2_and_writes_nothing(prune, tmp_path, words, message):

@@ -8,8 +8,11 @@ from torch import nn
 
 from pimsim.errors import PruningError
 from pimsim.pruning.masks import mask_layers, pattern_mask
+from pimsim.pruning.methods.none import NoPruning
+from pimsim.pruning.methods.pattern import GivenPatterns
 from pimsim.pruning.patterns import border_patterns
-from pimsim.pruning.registry import METHODS, NoPruning, PatternPruning, PruningPlan, pruning_method
+from pimsim.pruning.plans import PruningPlan
+from pimsim.pruning.registry import METHODS, method_options, pruning_method
 
 
 def network() -> nn.Sequential:
@@ -31,29 +34,29 @@ def with_weak_border(keep: str) -> nn.Sequential:
 
 
 def test_only_stride_1_square_width_3x3_convolutions_are_taken() -> None:
-    plan = PatternPruning().plan(network())
+    plan = GivenPatterns().plan(network())
     assert [name for name, _ in plan.keep] == ["1", "5"]
 
 
 @pytest.mark.parametrize("keep", border_patterns())
 def test_the_pattern_with_most_energy_is_chosen(keep: str) -> None:
-    assert dict(PatternPruning().plan(with_weak_border(keep)).keep)["1"] == keep
+    assert dict(GivenPatterns().plan(with_weak_border(keep)).keep)["1"] == keep
 
 
 def test_the_first_candidate_wins_a_tie() -> None:
     built = network()
     nn.init.ones_(built[1].weight)
-    assert dict(PatternPruning().plan(built).keep)["1"] == border_patterns()[0]
+    assert dict(GivenPatterns().plan(built).keep)["1"] == border_patterns()[0]
 
 
 def test_named_layers_replace_the_default_choice() -> None:
-    plan = pruning_method("pattern", keep=["1" * 12 + "0" * 13], layers=["6"]).plan(network())
+    plan = pruning_method("pattern", {"keep": ["1" * 12 + "0" * 13], "layers": ["6"]}).plan(network())
     assert plan.keep == (("6", "1" * 12 + "0" * 13),)
 
 
 def test_a_plan_prunes_the_same_taps_in_every_kernel() -> None:
     built = with_weak_border("110110110")
-    masks = PatternPruning().plan(built).masks(built)
+    masks = GivenPatterns().plan(built).masks
     assert set(masks) == {"1", "5"}
     assert masks["1"].shape == built[1].weight.shape
     assert masks["1"].unique(dim=0).shape[0] == 1
@@ -62,14 +65,21 @@ def test_a_plan_prunes_the_same_taps_in_every_kernel() -> None:
 
 def test_planning_leaves_the_weights_alone() -> None:
     built, before = network(), network().state_dict()
-    PatternPruning().plan(built)
+    GivenPatterns().plan(built)
     assert all(torch.equal(value, before[key]) for key, value in built.state_dict().items())
 
 
 def test_a_plan_has_a_picture_and_equality() -> None:
-    plan = PruningPlan("pattern", (("conv1", "000111111"), ("layer2.conv", "110110110")))
-    assert plan.picture() == "conv1        ... ### ###\nlayer2.conv  ##. ##. ##."
-    assert plan == PruningPlan("pattern", plan.keep)
+    kernels = {"conv1": "000111111", "layer2.conv": "110110110"}
+    masks = {name: pattern_mask(keep, torch.ones(2, 3, 3, 3)) for name, keep in kernels.items()}
+    plan = PruningPlan("pattern", masks, ("chosen from two",))
+    assert plan.picture() == "conv1        ... ### ###\nlayer2.conv  ##. ##. ##.\nchosen from two"
+    assert dict(plan.keep) == kernels
+    assert repr(plan) == "PruningPlan('pattern', 2 layers, 33.3% of their weights pruned)"
+    assert plan == PruningPlan("pattern", {n: mask.clone() for n, mask in masks.items()}, plan.notes)
+    masks["conv1"][0, 0, 1, 1] = 0
+    assert plan != PruningPlan("pattern", {**masks, "conv1": torch.ones(2, 3, 3, 3)}, plan.notes)
+    assert "conv1        kernels: 5 x ... ### ###, 1 x ... #.# ###" in plan.picture()
     assert NoPruning().plan(network()).picture() == "nothing is pruned"
 
 
@@ -92,7 +102,9 @@ def test_a_mask_for_an_unknown_layer_is_refused() -> None:
     ("arguments", "message"),
     [
         ({"name": "patern"}, "Did you mean 'pattern'?"),
-        ({"name": "none", "keep": ["000111111"]}, "'none' prunes nothing"),
+        ({"name": "none", "options": {"keep": ["000111111"]}}, "It has none"),
+        ({"name": "pairs", "options": {"rank": 1}}, "It has dimension, layers, entries, windows"),
+        ({"name": "pairs", "options": {"dimension": "row"}}, "Known: kernel, channel, layer"),
     ],
 )
 def test_a_wrong_method_is_explained(arguments: dict[str, object], message: str) -> None:
@@ -104,12 +116,12 @@ def test_a_wrong_method_is_explained(arguments: dict[str, object], message: str)
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (PatternPruning(layers=("7",)), "layer '7': must name a convolution of the network"),
-        (PatternPruning(layers=("3",)), "a 1x1 kernel needs 1 digits"),
-        (PatternPruning(("0001",)), "a 3x3 kernel needs 9 digits"),
+        (GivenPatterns(layers=("7",)), "layer '7': must name a convolution of the network"),
+        (GivenPatterns(layers=("3",)), "a 1x1 kernel needs 1 digits"),
+        (GivenPatterns(keep=("0001",)), "a 3x3 kernel needs 9 digits"),
     ],
 )
-def test_a_layer_that_cannot_take_the_pattern_is_explained(method: PatternPruning, message: str) -> None:
+def test_a_layer_that_cannot_take_the_pattern_is_explained(method: GivenPatterns, message: str) -> None:
     with pytest.raises(PruningError) as caught:
         method.plan(network())
     assert message in str(caught.value)
@@ -117,10 +129,11 @@ def test_a_layer_that_cannot_take_the_pattern_is_explained(method: PatternPrunin
 
 def test_a_network_without_a_layer_to_prune_is_refused() -> None:
     with pytest.raises(PruningError, match="without stride-1 3x3 convolutions"):
-        PatternPruning().plan(nn.Sequential(nn.Linear(2, 2)))
+        GivenPatterns().plan(nn.Sequential(nn.Linear(2, 2)))
 
 
 def test_the_registry_holds_the_documented_methods_and_cannot_be_changed() -> None:
-    assert list(METHODS) == ["none", "pattern"]
+    assert list(METHODS) == ["none", "pattern", "pairs", "patdnn", "random"]
+    assert method_options("pattern") == {"dimension": "layer", "layers": (), "keep": ()}
     with pytest.raises(TypeError):
         METHODS["other"] = METHODS["none"]  # type: ignore[index]

@@ -157,12 +157,13 @@ def test_a_float_network_is_pruned_and_quantized(small: PruneResult, tmp_path: P
         ),
         (
             {"method": "low-rank", "array": "128x64"}, PruningError,
-            "--array with the method 'low-rank': it belongs to 'vwc-sdk'. Leave --array out, or use --method vwc-sdk.",
+            "--array with the method 'low-rank': it belongs to 'pairs' and 'vwc-sdk'. Leave --array out, or use "
+            "--method pairs.",
         ),
         (
             {**VWC, "layers": ("conv2",)}, PruningError,
-            "--layers with the method 'vwc-sdk': it belongs to 'pattern' and 'low-rank'. Leave --layers out, or use "
-            "--method pattern.",
+            "--layers with the method 'vwc-sdk': it belongs to 'pattern', 'pairs', 'patdnn', 'random' and 'low-rank'. "
+            "Leave --layers out, or use --method pattern.",
         ),
         (
             {"method": "none", "rank": "1/4"}, PruningError,
