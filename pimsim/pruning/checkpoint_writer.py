@@ -58,11 +58,14 @@ def layer_records(network: nn.Module) -> dict[str, LayerQuantization]:
 
 
 def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """The state dict without quantizers; masks that keep everything are taken off."""
+    """The state dict without quantizers; masks are bytes, and those that keep everything are taken off."""
     state = network.state_dict()
     unpruned = [n for n, layer in trained_layers(network).items() if bool(layer.weight_mask.all())]
     kept = {
-        key: value.detach().contiguous().clone() for key, value in state.items() if "quantizer" not in key.split(".")
+        # torch brings a mask to the type of its weight when it loads one.
+        key: (value.bool() if key.endswith(".weight_mask") else value.detach()).contiguous().clone()
+        for key, value in state.items()
+        if "quantizer" not in key.split(".")
     }
     for name in unpruned:
         del kept[f"{name}.weight_mask"]

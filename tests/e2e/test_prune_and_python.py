@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 
 import pytest
 import torch
 from torch import nn
 
 import pimsim as package
+from pimsim.cli.pruning import _prune
 from pimsim.errors import ConfigError, DataError
 
 
@@ -105,3 +108,18 @@ def test_public_names_are_listed_and_loaded_on_first_use():
     assert all(getattr(package, name) is not None for name in package.__all__)
     with pytest.raises(AttributeError, match="no attribute 'simulte'"):
         package.simulte  # noqa: B018
+
+
+def test_the_help_says_which_methods_have_an_option():
+    from pimsim.api.pruning import options_by_method
+
+    table = options_by_method()
+    parameters = inspect.signature(_prune, eval_str=True).parameters
+    for option in {name for own in table.values() for name in own}:
+        help_text = parameters[option].annotation.__metadata__[0].help
+        methods = re.match(r"\[([^]]+)]", help_text).group(1)
+        having = [method for method, own in table.items() if option in own]
+        left_out = methods.removeprefix("all but ").split(", ")
+        named = [m for m in table if m not in left_out] if methods.startswith("all but") else methods.split(", ")
+        assert named == having, option
+    assert all(method in parameters["method"].annotation.__metadata__[0].help for method in table)

@@ -10,7 +10,7 @@ from torch import nn
 from pimsim.pruning.methods.pattern import Layers, PatternMethod, Sets
 from pimsim.pruning.patterns import best_patterns
 from pimsim.pruning.selection import kernel_size
-from pimsim.pruning.windows import Windows, smallest_shared_window
+from pimsim.pruning.windows import Window, Windows, smallest_shared_window
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,19 @@ class Pairs(PatternMethod):
 
     def sets(self, layers: Layers) -> Sets:
         """The enumerated set of each layer. Raises `PruningError` for entries that no kernel has."""
-        return {name: self._set(name, layer) for name, layer in layers.items()}
+        return {
+            name: pattern_set(layer, self.entries, self.windows.of(name) if self.windows else None)
+            for name, layer in layers.items()
+        }
 
-    def _set(self, name: str, layer: nn.Conv2d) -> tuple[str, ...]:
-        stride, dilation = (layer.stride[0], layer.stride[1]), (layer.dilation[0], layer.dilation[1])
-        shared = smallest_shared_window(kernel_size(layer), stride, dilation)
-        window = self.windows.of(name) if self.windows else shared
-        single = all(side < other for side, other in zip(window, shared, strict=True))
-        return best_patterns(self.entries, kernel_size(layer), shared if single else window, stride, dilation)
+
+def pattern_set(layer: nn.Conv2d, entries: int, window: Window | None) -> tuple[str, ...]:
+    """All patterns of some entries that free most rows of a layer's window; see `Pairs`.
+
+    Raises:
+        PruningError: entries that the kernel does not have.
+    """
+    stride, dilation = (layer.stride[0], layer.stride[1]), (layer.dilation[0], layer.dilation[1])
+    shared = smallest_shared_window(kernel_size(layer), stride, dilation)
+    single = window is None or all(side < other for side, other in zip(window, shared, strict=True))
+    return best_patterns(entries, kernel_size(layer), shared if window is None or single else window, stride, dilation)

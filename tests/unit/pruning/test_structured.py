@@ -152,18 +152,33 @@ def test_a_float_network_is_pruned_and_quantized(small: PruneResult, tmp_path: P
     ("changes", "error", "message"),
     [
         (
+            {"method": "none", "sparsity": 0.5}, PruningError,
+            "--sparsity with the method 'none': it belongs to 'magnitude', 'filter', 'channel' and 'column'. Leave "
+            "--sparsity out, or use --method magnitude.",
+        ),
+        (
+            {"method": "pairs", "mapping": "sdk"}, PruningError,
+            "--mapping without an array: it says how the array is used. Give --array 512x256.",
+        ),
+        (
+            {"method": "row"}, PruningError,
+            "the method 'row' without an array: how many rows a weight occupies follows from the parallel window. Give "
+            "--array 512x256.",
+        ),
+        (
             {"method": "low-rank", "keep": ("000111111",)}, PruningError,
             "--keep with the method 'low-rank': it belongs to 'pattern'. Leave --keep out, or use --method pattern.",
         ),
         (
             {"method": "low-rank", "array": "128x64"}, PruningError,
-            "--array with the method 'low-rank': it belongs to 'pairs' and 'vwc-sdk'. Leave --array out, or use "
-            "--method pairs.",
+            "--array with the method 'low-rank': it belongs to 'pairs', 'garos', 'row-efficient', 'row' and 'vwc-sdk'. "
+            "Leave --array out, or use --method pairs.",
         ),
         (
             {**VWC, "layers": ("conv2",)}, PruningError,
-            "--layers with the method 'vwc-sdk': it belongs to 'pattern', 'pairs', 'patdnn', 'random' and 'low-rank'. "
-            "Leave --layers out, or use --method pattern.",
+            "--layers with the method 'vwc-sdk': it belongs to 'pattern', 'pairs', 'patdnn', 'random', 'pconv', "
+            "'garos', 'row-efficient', 'row', 'magnitude', 'filter', 'channel', 'column', 'n-m' and 'low-rank'. Leave "
+            "--layers out, or use --method pattern.",
         ),
         (
             {"method": "none", "rank": "1/4"}, PruningError,

@@ -1,0 +1,137 @@
+"""The options of ``pimsim prune`` that belong to some methods only; in brackets, which."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Method = Annotated[
+    str,
+    typer.Option(
+        help="none: quantization-aware training only. One pattern of a set for each layer, channel or kernel: pattern "
+        "(your own set), pairs (those that free most rows), patdnn (those that the trained network has most often), "
+        "random, pconv. A given number of rows: garos (exactly, by integer program), row-efficient, row. A share of "
+        "the weights: magnitude, filter, channel, column, n-m. Of another structure: vwc-sdk (remove the channels "
+        "that do not fill an array, in rounds), low-rank (turn each convolution into two thin ones); these two start "
+        "from --checkpoint, and fine-tune for --epochs (0: not at all)."
+    ),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(help="[pattern] Candidate, 000111111; may be repeated.  [default: the four without a border line]"),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="[all but none, vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as "
+        "outputs; low-rank: all convolutions larger than 1x1 but the first]"
+    ),
+]
+Entries = Annotated[
+    int | None,
+    typer.Option(
+        help="[pairs, patdnn, random, garos, row-efficient, row] Positions that each kernel keeps; for the last three: "
+        "skip as many rows as pairs does with so many.  [default: 6]"
+    ),
+]
+Dimension = Annotated[
+    str | None,
+    typer.Option(
+        help="[pattern, pairs, patdnn, random, pconv] What shares one pattern: kernel, channel or layer; rows are "
+        "skipped only for the last two.  [default: layer]"
+    ),
+]
+Patterns = Annotated[
+    int | None,
+    typer.Option(help="[patdnn, random] Patterns to choose from.  [default: patdnn: 8; random: as many as pairs]"),
+]
+Connectivity = Annotated[float | None, typer.Option(help="[patdnn] One in so many kernels stays.  [default: 1, all]")]
+Rows = Annotated[
+    int | None,
+    typer.Option(
+        help="[garos, row-efficient, row] Rows to skip instead of --entries, in one layer of each width together, "
+        "shared out by their channels."
+    ),
+]
+Families = Annotated[
+    list[int] | None,
+    typer.Option(help="[garos] Entries that a pruned channel may keep; may be repeated.  [default: 1, 2, 4, 6, 8]"),
+]
+Concentration = Annotated[
+    float | None,
+    typer.Option(
+        help="[garos] Share of the channels that may keep the same number of entries, 1 for any.  "
+        "[default: 0.2 up to two rows a channel, 0.4 above]"
+    ),
+]
+Ranking = Annotated[
+    str | None,
+    typer.Option(help="[garos] Prune hardest: ascending, the weakest channels; descending; random."),
+]
+Power = Annotated[
+    float | None, typer.Option(help="[row-efficient] A weight counts for its magnitude to this power.  [default: 1]")
+]
+Sparsity = Annotated[
+    float | None, typer.Option(help="[magnitude, filter, channel, column] Share that is pruned.  [default: 0.5]")
+]
+Segment = Annotated[int | None, typer.Option(help="[column] Rows of an array.  [default: 128]")]
+NOfM = Annotated[
+    str | None,
+    typer.Option("--n-of-m", help="[n-m] Channels that stay of how many, N:M.  [default: 2:4]"),
+]
+Array = Annotated[
+    str | None,
+    typer.Option(
+        help="[pairs, garos, row-efficient, row, vwc-sdk] Array whose parallel windows count, ROWSxCOLUMNS; for "
+        "vwc-sdk the one to fill."
+    ),
+]
+ColumnsPerWeight = Annotated[
+    int | None,
+    typer.Option(
+        help="[pairs, garos, row-efficient, row, vwc-sdk] Columns that one weight takes, with --array.  [default: 1]"
+    ),
+]
+Hardware = Annotated[
+    str | None,
+    typer.Option(
+        help="[pairs, garos, row-efficient, row, vwc-sdk] Preset or hardware file whose arrays to take instead of "
+        "--array."
+    ),
+]
+Mapping = Annotated[
+    str | None,
+    typer.Option(help="[pairs, garos, row-efficient, row] Mapper that gives each layer its window.  [default: sdk]"),
+]
+Search = Annotated[
+    str | None,
+    typer.Option(
+        help="[vwc-sdk] exact, or as-published: the authors' window search, which can miss the best window; "
+        "only to reproduce their numbers.  [default: exact]"
+    ),
+]
+Convention = Annotated[
+    str | None,
+    typer.Option(
+        help="[vwc-sdk] same: windows of the layers as they are. valid: without their padding and stride, as "
+        "published.  [default: same]"
+    ),
+]
+AccuracyDrop = Annotated[
+    float | None,
+    typer.Option(
+        help="[vwc-sdk] Another round starts only while top-1 has lost at most this many points.  [default: 1]"
+    ),
+]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        help="[low-rank] Channels between the two convolutions, of each group: a number, or a fraction of the "
+        "output channels.  [default: 1/4]"
+    ),
+]
+Groups = Annotated[
+    int | None,
+    typer.Option(help="[low-rank] Blocks of input channels that are factorised apart.  [default: 1]"),
+]
