@@ -12,7 +12,6 @@ from pimsim.workload import flag
 
 if TYPE_CHECKING:
     from pimsim.mapping.layout import ArrayShape
-    from pimsim.network.datasets import ImageDataset
     from pimsim.pruning.prune import PruneResult
     from pimsim.pruning.structured import StructureMethod
 
@@ -36,7 +35,7 @@ WINDOW_OPTIONS: MappingProxyType[str, Any] = MappingProxyType(
 )
 _RECIPE = (
     "float_epochs", "lr", "batch", "momentum", "weight_decay", "warmup_epochs", "label_smoothing", "crop_padding",
-    "flip", "bfloat16", "seed",
+    "flip", "bfloat16", "seed", "optimizer",
 )  # fmt: skip
 _BITS = ("weight_quantizer", "weight_bits", "activation_bits", "first_last_bits")
 
@@ -128,14 +127,16 @@ def _chosen_array(asked: Mapping[str, Any], weight_bits: int) -> ArrayShape:
 
 
 def _prune_structure(network: str, data: str | Path, out: str | Path, given: Mapping[str, Any]) -> PruneResult:
+    from pimsim.pruning.command import plain_value, prune_command
     from pimsim.pruning.fake_quantization import QuantizationOptions
-    from pimsim.pruning.prune import checked_target, data_sets, plain_value, prune_command
+    from pimsim.pruning.prune import checked_target, data_sets, image_shape
     from pimsim.pruning.structured import StructureRequest, fine_tuning, prune_structure
 
     method = str(given["method"])
     own = options_by_method()[method]
     settings = {**_training_defaults(), **own, **given}
     _check_known(settings)
+    _refuse_admm(method, settings)
     target = checked_target(out)
     quantization = QuantizationOptions(*(settings[name] for name in _BITS))
     recipe = fine_tuning(settings["epochs"], **{name: settings[name] for name in _RECIPE})
@@ -145,17 +146,19 @@ def _prune_structure(network: str, data: str | Path, out: str | Path, given: Map
     sets = data_sets(data, settings["normalize"], settings["limit"], settings["image_size"])
     recorded = _recorded(network, settings, plain_value)
     source = "digits" if sets[0].name == "digits" else "FOLDER"
-    command = prune_command(recorded, source, f"models/{target.name}", settings["data_name"], own)
+    command = prune_command(
+        recorded, source, f"models/{target.name}", settings["data_name"], {**_training_defaults(), **own}
+    )
     request = StructureRequest(
         method, network, checkpoint, quantization, recipe, settings.get("accuracy_drop", 0.0) / 100, settings["seed"],
         recorded, command, settings["data_name"], settings["show_progress"],
     )  # fmt: skip
-    return prune_structure(request, build_method(settings, _image_shape(sets[0])), sets, target)
+    return prune_structure(request, build_method(settings, image_shape(sets[0])), sets, target)
 
 
 def _recorded(network: str, settings: Mapping[str, Any], plain: Any) -> dict[str, Any]:
     """Every option that changes the weights, as plain values; of an absolute path only the name."""
-    left_out = ("data_name", "show_progress", "windows")
+    left_out = ("data_name", "show_progress", "windows", "admm_epochs", "admm_warmup", "admm_rho", "admm_norm")
     chosen = {"network": network, **settings}
     return {name: plain(value) for name, value in chosen.items() if name not in left_out}
 
@@ -172,6 +175,12 @@ def _check_known(settings: Mapping[str, Any]) -> None:
     for name in settings:
         if name not in STRUCTURE_OPTIONS and name not in _training_defaults():
             raise TypeError(f"prune() got an unexpected keyword argument '{name}'")
+
+
+def _refuse_admm(method: str, settings: Mapping[str, Any]) -> None:
+    if settings["admm_epochs"]:
+        rule = "it draws weights to zero, and this method changes the structure"
+        raise PruningError(f"--admm-epochs with the method '{method}'", rule, fix="Leave --admm-epochs out")
 
 
 def _checkpoint(settings: Mapping[str, Any]) -> str | Path:
@@ -204,8 +213,3 @@ def _channels(settings: Mapping[str, Any], input_shape: tuple[int, int, int]) ->
     check_choice("convention", settings["convention"], CONVENTIONS, "unknown convention")
     array = _chosen_array(settings, settings["weight_bits"])
     return ChannelMethod(ChannelTargets(array, settings["search"], settings["convention"]), input_shape)
-
-
-def _image_shape(dataset: ImageDataset) -> tuple[int, int, int]:
-    channels, height, width = dataset.pixels().shape[1:]
-    return channels, height, width

@@ -73,6 +73,19 @@ def _prune(
     flip: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
     bfloat16: Annotated[bool, typer.Option(help="Float epochs in bfloat16, faster on some processors.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    optimizer: Annotated[str, typer.Option(help="sgd, or adam; momentum is then its first beta.")] = "sgd",
+    admm_epochs: Annotated[
+        int,
+        typer.Option(
+            help="Of the epochs, those in which ADMM draws the weights to the pruned network before anything is "
+            "pruned; not for vwc-sdk and low-rank."
+        ),
+    ] = 0,
+    admm_warmup: Annotated[int, typer.Option(help="Of those, epochs with dual variables of zero.")] = 0,
+    admm_rho: Annotated[float, typer.Option(help="Weight of the ADMM penalty.")] = 0.01,
+    admm_norm: Annotated[
+        str, typer.Option(help="squared, or plain: norms without the square, as released with PAIRS.")
+    ] = "squared",
     normalize: Annotated[str | None, typer.Option(help="Means and deviations, M,M,M/S,S,S.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     limit: Annotated[int | None, typer.Option(help="Use only this many images.")] = None,
@@ -96,6 +109,7 @@ def _prune(
         first_last_bits=first_last_bits, epochs=epochs, float_epochs=float_epochs, lr=lr, batch=batch,
         momentum=momentum, weight_decay=weight_decay, warmup_epochs=warmup_epochs, label_smoothing=label_smoothing,
         crop_padding=crop_padding, flip=flip, bfloat16=bfloat16, seed=seed,
+        optimizer=optimizer, admm_epochs=admm_epochs, admm_warmup=admm_warmup, admm_rho=admm_rho, admm_norm=admm_norm,
         normalize=None if normalize is None else parse_normalization(normalize), image_size=image_size, limit=limit,
         data_name=data_name,
     )  # fmt: skip

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from pimsim.errors import PruningError
-from pimsim.pruning.fake_quantization import weight_layers
+from pimsim.pruning.fake_quantization import trained_layers, weight_layers
 from pimsim.pruning.patterns import parse_pattern
 
 
@@ -24,6 +24,12 @@ def pattern_mask(keep: str, weight: Tensor) -> Tensor:
     for row, column in parse_pattern(keep, (height, width)):
         taps[row, column] = 1
     return taps.expand_as(weight).clone()
+
+
+def layer_masks(network: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """Copies of the masks that some layers carry."""
+    layers = trained_layers(network)
+    return {name: layers[name].weight_mask.clone() for name in names}
 
 
 def mask_layers(network: nn.Module, masks: Mapping[str, Tensor]) -> None:

@@ -44,6 +44,26 @@ class PatternProjection:
         }
 
 
+@dataclass(frozen=True)
+class ConnectivityProjection:
+    """The strongest kernels of some layers stay.
+
+    Attributes:
+        layers: their names.
+        connectivity: one in so many kernels stays.
+    """
+
+    layers: tuple[str, ...]
+    connectivity: float
+
+    def __call__(self, weights: Weights) -> Masks:
+        """Masks of the layers."""
+        return {
+            name: strongest_kernels(weights[name], self.connectivity).expand_as(weights[name]).clone()
+            for name in self.layers
+        }
+
+
 def check_dimension(dimension: str) -> None:
     """Raises `PruningError` for a dimension that does not exist."""
     if dimension not in DIMENSIONS:

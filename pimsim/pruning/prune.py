@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,19 +18,22 @@ from pimsim.network.modules import load_module
 from pimsim.network.quantizers import LayerQuantization
 from pimsim.network.rewrites import RewriteRecord, rebuild
 from pimsim.network.state_matching import match
+from pimsim.pruning.admm import Admm, AdmmOptions, check_admm
 from pimsim.pruning.checkpoint_writer import TrainingReport, write_card, write_checkpoint
+from pimsim.pruning.command import plain_value, prune_command
 from pimsim.pruning.fake_quantization import (
     QuantizationOptions,
     attach_quantizers,
     restore_quantizers,
 )
-from pimsim.pruning.masks import mask_layers
+from pimsim.pruning.masks import layer_masks, mask_layers
+from pimsim.pruning.methods.base import MaskMethod
 from pimsim.pruning.plans import PruningPlan
 from pimsim.pruning.recipe import EpochRecord, Recipe
 from pimsim.pruning.registry import method_options as known_options
 from pimsim.pruning.registry import pruning_method, recorded_options
 from pimsim.pruning.training import accuracy, train
-from pimsim.pruning.windows import WindowSearch
+from pimsim.pruning.windows import Windows, WindowSearch
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ def prune(
     flip: bool = True,
     bfloat16: bool = False,
     seed: int = 0,
+    optimizer: str = "sgd",
+    admm_epochs: int = 0,
+    admm_warmup: int = 0,
+    admm_rho: float = 0.01,
+    admm_norm: str = "squared",
     normalize: Normalize | None = None,
     image_size: int | None = None,
     limit: int | None = None,
@@ -92,71 +99,124 @@ def prune(
 ) -> PruneResult:
     """Train ``network`` ("file.py:callable") on ``data``, quantized and pruned; write ``out``.
 
-    ``out`` is a .safetensors path; the card stands beside it (.md), the state of the run
-    in the folder ``out`` with the ending .training, from which a killed run goes on.
-    ``method`` and ``method_options`` are those of :func:`pruning_method`, the bits those of
-    :class:`QuantizationOptions`, ``epochs`` to ``seed`` those of :class:`Recipe`. ``limit``
-    keeps that many training and test images; ``data_name`` is what the card calls the data;
-    ``windows`` finds the parallel windows for a method that counts rows.
+    ``out`` is a .safetensors path; the card stands beside it (.md), the state of the run in the folder ``out`` with
+    the ending .training, from which a killed run goes on. ``method`` and ``method_options`` are those of
+    :func:`pruning_method`, the bits those of :class:`QuantizationOptions`, ``epochs`` to ``optimizer`` those of
+    :class:`Recipe`, then :class:`AdmmOptions`. ``limit`` keeps that many training and test images; ``data_name`` is
+    what the card calls the data; ``windows`` finds the parallel windows for a method that counts rows.
     Raises a :class:`PimsimError` of the kind that fits the bad input.
     """
     options = {name: plain_value(value) for name, value in locals().items() if name not in _UNRECORDED}
     settings = {**method_options, **({"seed": seed} if "seed" in known_options(method) else {})}
     options |= {**recorded_options(method, settings), **(windows.options if windows else {})}
-    quantization = QuantizationOptions(weight_quantizer, weight_bits, activation_bits, first_last_bits)
-    recipe = Recipe(
-        epochs, float_epochs, lr, batch, momentum, weight_decay, warmup_epochs, label_smoothing,
-        crop_padding, flip, bfloat16, seed,
-    )  # fmt: skip
-    target = checked_target(out)
-    pruning = pruning_method(method, settings)
+    run = _Run(checked_target(out), _Choices.checked(options, settings), options, data_name, show_progress)
+    model, source = _started(network, checkpoint, seed)
+    sets = data_sets(data, normalize, limit, image_size)
+    if windows is not None:
+        run = run.with_windows(windows(model.network, image_shape(sets[0])))
+    return run.train(model, source, sets)
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """The options of a run, checked."""
+
+    quantization: QuantizationOptions
+    recipe: Recipe
+    admm: AdmmOptions
+    pruning: MaskMethod
+
+    @classmethod
+    def checked(cls, options: Mapping[str, Any], settings: Mapping[str, Any]) -> _Choices:
+        """From plain values and the method's own options. Raises the error of what is wrong with them."""
+        quantization = QuantizationOptions(**_fields_of(QuantizationOptions, options))
+        recipe, admm = Recipe(**_fields_of(Recipe, options)), AdmmOptions(**_fields_of(AdmmOptions, options))
+        check_admm(admm, recipe, options["method"])
+        return cls(quantization, recipe, admm, pruning_method(options["method"], settings))
+
+
+def _fields_of(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: options[field.name] for field in fields(kind)}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of `prune` before any weight is read."""
+
+    target: Path
+    choices: _Choices
+    options: dict[str, Any]
+    data_name: str | None
+    show_progress: bool
+
+    def with_windows(self, windows: Windows) -> _Run:
+        """The same with a method that knows the parallel windows."""
+        pruning = replace(self.choices.pruning, windows=windows)  # type: ignore[type-var]
+        return replace(self, choices=replace(self.choices, pruning=pruning))
+
+    def train(self, model: _Started, source: Checkpoint | None, sets: tuple[ImageDataset, ImageDataset]) -> PruneResult:
+        """The trained network, its checkpoint and card written."""
+        choices, folder = self.choices, self.target.with_suffix(".training")
+        plan, hook = _pruned(model, choices.pruning, choices.admm)
+        attach_quantizers(model.network, choices.quantization)
+        if source and not choices.recipe.float_epochs:
+            _restore_steps(model.network, source)
+        history = train(model.network, choices.recipe, *sets, folder, self.options, self.show_progress, hook)
+        if hook:
+            plan = choices.pruning.describe(model.before, layer_masks(model.network, plan.masks))
+        return self._finish(model.network, plan, sets, history, source.structure if source else [])
+
+    def _finish(
+        self, model: nn.Module, plan: PruningPlan, sets: tuple[ImageDataset, ImageDataset],
+        history: tuple[EpochRecord, ...], structure: Sequence[RewriteRecord],
+    ) -> PruneResult:  # fmt: skip
+        train_set, test_set = sets
+        quantized = accuracy(model, test_set)
+        unquantized = next((r.test_accuracy for r in reversed(history) if r.phase == "float"), None)
+        write_checkpoint(self.target, model, plan, self.options, structure)
+        card = self.target.with_suffix(".md")
+        source, out = "digits" if train_set.name == "digits" else "FOLDER", f"models/{self.target.name}"
+        defaults = {**(prune.__kwdefaults__ or {}), **known_options(plan.method)}
+        command = prune_command(self.options, source, out, self.data_name, defaults)
+        report = TrainingReport(
+            self.target.stem, self.data_name or train_set.name, len(train_set.classes), len(train_set), len(test_set),
+            command, self.options, quantized, unquantized, history,
+        )  # fmt: skip
+        write_card(card, report, plan)
+        return PruneResult(self.target, card, plan, quantized, unquantized, len(test_set), history)
+
+
+@dataclass(frozen=True, eq=False)
+class _Started:
+    """A network with its first weights, a copy of it as it was then, and the masks that its checkpoint brought."""
+
+    network: nn.Module
+    before: nn.Module
+    masks: dict[str, Tensor]
+
+
+def _started(network: str, checkpoint: str | Path | None, seed: int) -> tuple[_Started, Checkpoint | None]:
     model = build_network(network, seed)
     source = load_checkpoint(checkpoint) if checkpoint is not None else None
-    structure = source.structure if source else []
-    model = rebuild(model, structure, str(checkpoint))
+    model = rebuild(model, source.structure if source else [], str(checkpoint))
     masks = _load_weights(model, source) if source else {}
-    train_set, test_set = data_sets(data, normalize, limit, image_size)
-    if windows is not None:
-        pruning = replace(pruning, windows=windows(model, image_shape(train_set)))  # type: ignore[type-var]
-    plan = pruning.plan(model)
-    # A layer that the plan leaves alone keeps the mask of the checkpoint.
-    mask_layers(model, {**masks, **plan.masks})
-    attach_quantizers(model, quantization)
-    if source and not float_epochs:
-        _restore_steps(model, source)
-    history = train(model, recipe, train_set, test_set, target.with_suffix(".training"), options, show_progress)
-    return _finish(target, model, plan, options, data_name, train_set, test_set, history, structure)
+    return _Started(model, deepcopy(model), masks), source
+
+
+def _pruned(model: _Started, pruning: MaskMethod, options: AdmmOptions) -> tuple[PruningPlan, Admm | None]:
+    """Masks on the network; with ADMM they come later, and a layer of the plan starts whole."""
+    plan = pruning.plan(model.network)
+    if not options.admm_epochs:
+        # A layer that the plan leaves alone keeps the mask of the checkpoint.
+        mask_layers(model.network, {**model.masks, **plan.masks})
+        return plan, None
+    hook = Admm(pruning.constraints(model.network), pruning.projection(model.network), options)
+    mask_layers(model.network, {name: mask for name, mask in model.masks.items() if name not in plan.masks})
+    return plan, hook
 
 
 # What does not change the weights, or would put a machine's paths into a checkpoint.
 _UNRECORDED = frozenset({"out", "data", "data_name", "show_progress", "method_options", "windows"})
-
-
-# How windows are asked for when nothing else is said: `pimsim.api.pruning.WINDOW_OPTIONS`.
-_WINDOW_DEFAULTS = MappingProxyType({"columns_per_weight": 1, "mapping": "sdk"})
-
-
-def prune_command(
-    options: Mapping[str, Any], data: str, out: str, data_name: str | None = None,
-    more_defaults: Mapping[str, Any] = MappingProxyType({}),
-) -> str:  # fmt: skip
-    """The command line of a run: every option that :func:`prune`, or ``more_defaults``, does not default to."""
-    defaults = {**(prune.__kwdefaults__ or {}), **_WINDOW_DEFAULTS, **more_defaults}
-    words = ["pimsim", "prune", "--network", options["network"], "--data", data, "--out", out]
-    for name, value in options.items():
-        if name != "network" and (name == "method" or value != plain_value(defaults.get(name))):
-            words += _option_words("--" + name.replace("_", "-"), value)
-    return shlex.join([*words, *(["--data-name", data_name] if data_name else [])])
-
-
-def _option_words(flag: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [flag if value else "--no-" + flag[2:]]
-    if flag == "--normalize":
-        return [flag, "/".join(",".join(f"{part:g}" for part in parts) for parts in value)]
-    if isinstance(value, list):
-        return [word for item in value for word in (flag, str(item))]
-    return [flag, str(value)]
 
 
 def build_network(network: str, seed: int) -> nn.Module:
@@ -195,25 +255,6 @@ def data_sets(
     return sets[0].in_memory(), sets[1].in_memory()
 
 
-def _finish(
-    target: Path, model: nn.Module, plan: PruningPlan, options: dict[str, Any],
-    data_name: str | None, train_set: ImageDataset, test_set: ImageDataset,
-    history: tuple[EpochRecord, ...], structure: Sequence[RewriteRecord],
-) -> PruneResult:  # fmt: skip
-    quantized = accuracy(model, test_set)
-    unquantized = next((r.test_accuracy for r in reversed(history) if r.phase == "float"), None)
-    write_checkpoint(target, model, plan, options, structure)
-    card = target.with_suffix(".md")
-    source = "digits" if train_set.name == "digits" else "FOLDER"
-    command = prune_command(options, source, f"models/{target.name}", data_name, known_options(plan.method))
-    report = TrainingReport(
-        target.stem, data_name or train_set.name, len(train_set.classes), len(train_set), len(test_set), command,
-        options, quantized, unquantized, history,
-    )  # fmt: skip
-    write_card(card, report, plan)
-    return PruneResult(target, card, plan, quantized, unquantized, len(test_set), history)
-
-
 def image_shape(dataset: ImageDataset) -> tuple[int, int, int]:
     """(C, H, W) of the images of a data set in memory."""
     channels, height, width = dataset.pixels().shape[1:]
@@ -230,10 +271,3 @@ def checked_target(out: str | Path) -> Path:
             fix=f"Use {target.with_suffix('.safetensors').name}",
         )
     return target
-
-
-def plain_value(value: Any) -> Any:
-    """JSON's version of an option: tuples as lists, of an absolute path only the name."""
-    if isinstance(value, (str, Path)):
-        return Path(value).name if Path(value).is_absolute() else str(value)
-    return [plain_value(item) for item in value] if isinstance(value, (tuple, list)) else value

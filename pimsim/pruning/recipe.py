@@ -8,11 +8,14 @@ from typing import Any
 
 from pimsim.errors import PruningError
 
+OPTIMIZERS = ("sgd", "adam")
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Options of stochastic gradient descent with momentum and a cosine learning rate.
+    """Options of training with a cosine learning rate.
 
+    ``optimizer`` is ``sgd``, stochastic gradient descent with ``momentum``, or ``adam``, whose first beta it is.
     The first ``float_epochs`` epochs train without quantization (under bfloat16 autocast
     when ``bfloat16``), the rest with it. Images are padded by ``crop_padding`` pixels and
     cropped at random, and mirrored when ``flip``. Raises :class:`PruningError`.
@@ -30,6 +33,7 @@ class Recipe:
     flip: bool = True
     bfloat16: bool = False
     seed: int = 0
+    optimizer: str = "sgd"
 
     def __post_init__(self) -> None:
         rules = {
@@ -43,6 +47,7 @@ class Recipe:
             "weight_decay must not be negative": self.weight_decay >= 0,
             "warmup_epochs must be 0 or more and less than epochs": (0 <= self.warmup_epochs < self.epochs),
             "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,
+            f"optimizer must be one of {', '.join(OPTIMIZERS)}": self.optimizer in OPTIMIZERS,
             "crop_padding must not be negative": self.crop_padding >= 0,
         }
         for rule, holds in rules.items():

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from pimsim.pruning.plans import Projection, PruningPlan
+from pimsim.pruning.plans import Masks, Projection, PruningPlan
 from pimsim.pruning.selection import network_weights
 
 
@@ -27,11 +27,18 @@ class MaskMethod(ABC):
             PruningError: options or layers that do not fit.
         """
 
-    def notes(self, network: nn.Module) -> tuple[str, ...]:
-        """Lines for the card beside the picture of the masks."""
+    def constraints(self, network: nn.Module) -> tuple[Projection, ...]:
+        """The projections on which ADMM works apart; the one of the method unless it is made of several."""
+        return (self.projection(network),)
+
+    def notes(self, network: nn.Module, masks: Masks) -> tuple[str, ...]:
+        """Lines for the card beside the picture of the masks that a network got."""
         return ()
 
     def plan(self, network: nn.Module) -> PruningPlan:
         """The masks for a network as it stands. Raises `PruningError`."""
-        masks = self.projection(network)(network_weights(network))
-        return PruningPlan(self.name, masks, self.notes(network))
+        return self.describe(network, self.projection(network)(network_weights(network)))
+
+    def describe(self, network: nn.Module, masks: Masks) -> PruningPlan:
+        """Masks that came out of the projection, with their notes; ``network`` as the projection saw it."""
+        return PruningPlan(self.name, masks, self.notes(network, masks))

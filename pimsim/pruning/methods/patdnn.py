@@ -14,7 +14,7 @@ from pimsim.errors import PruningError
 from pimsim.pruning.methods.pattern import Layers, PatternMethod, Sets
 from pimsim.pruning.patterns import check_entries
 from pimsim.pruning.plans import Projection
-from pimsim.pruning.projections import PatternProjection
+from pimsim.pruning.projections import ConnectivityProjection, PatternProjection
 from pimsim.pruning.selection import chosen_layers, kernel_size
 
 
@@ -55,6 +55,14 @@ class PatDnn(PatternMethod):
     def projection(self, network: nn.Module) -> Projection:
         """Patterns, and connectivity, of the weights at hand."""
         return PatternProjection(self.sets(chosen_layers(network, self.layers)), self.dimension, self.connectivity)
+
+    def constraints(self, network: nn.Module) -> tuple[Projection, ...]:
+        """Patterns and, where kernels go, connectivity, as in the paper."""
+        layers = chosen_layers(network, self.layers)
+        patterns = PatternProjection(self.sets(layers), self.dimension)
+        if self.connectivity == 1:
+            return (patterns,)
+        return (patterns, ConnectivityProjection(tuple(layers), self.connectivity))
 
     def _set(self, layers: Iterable[nn.Conv2d], kernel: tuple[int, int]) -> tuple[str, ...]:
         check_entries(self.entries, kernel)

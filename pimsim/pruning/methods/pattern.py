@@ -11,7 +11,7 @@ from torch import nn
 
 from pimsim.pruning.methods.base import MaskMethod
 from pimsim.pruning.patterns import border_patterns, parse_pattern
-from pimsim.pruning.plans import Projection, kernel_rows
+from pimsim.pruning.plans import Masks, Projection, kernel_rows
 from pimsim.pruning.projections import PatternProjection, check_dimension
 from pimsim.pruning.selection import chosen_layers, kernel_size
 
@@ -43,7 +43,7 @@ class PatternMethod(MaskMethod):
         """The candidate of largest L2 norm for each kernel, channel or layer."""
         return PatternProjection(self.sets(chosen_layers(network, self.layers)), self.dimension)
 
-    def notes(self, network: nn.Module) -> tuple[str, ...]:
+    def notes(self, network: nn.Module, masks: Masks) -> tuple[str, ...]:
         """The sets, each once."""
         layers = chosen_layers(network, self.layers)
         widths = {patterns: kernel_size(layers[name])[1] for name, patterns in self.sets(layers).items()}

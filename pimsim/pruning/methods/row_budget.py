@@ -15,7 +15,7 @@ from pimsim.errors import PruningError
 from pimsim.pruning.mapped_rows import mapped_rows, rows_freed
 from pimsim.pruning.methods.base import MaskMethod
 from pimsim.pruning.methods.pairs import pattern_set
-from pimsim.pruning.plans import Masks, Projection, PruningPlan, Weights
+from pimsim.pruning.plans import Masks, Projection, Weights
 from pimsim.pruning.selection import chosen_layers, kernel_size
 from pimsim.pruning.windows import Window, Windows
 
@@ -102,15 +102,13 @@ class RowBudgetMethod(MaskMethod):
         """The masks of the weights at hand; the budgets stay those of the network."""
         return partial(self._masks, self.budgets(network))
 
-    def plan(self, network: nn.Module) -> PruningPlan:
-        """The masks, with a line for the rows of each layer."""
-        plan = super().plan(network)
-        lines = [
-            f"{name}: {rows_freed(plan.masks[name], b.touches)} of {len(b.touches) * b.layer.in_channels} rows skipped "
+    def notes(self, network: nn.Module, masks: Masks) -> tuple[str, ...]:
+        """The rows of each layer."""
+        return tuple(
+            f"{name}: {rows_freed(masks[name], b.touches)} of {len(b.touches) * b.layer.in_channels} rows skipped "
             f"in windows of {b.window[0]}x{b.window[1]}, {b.target} asked for"
             for name, b in self.budgets(network).items()
-        ]
-        return PruningPlan(plan.method, plan.masks, (*plan.notes, *lines))
+        )
 
     def _masks(self, budgets: Mapping[str, LayerBudget], weights: Weights) -> Masks:
         return {name: self.layer_mask(weights[name], budget) for name, budget in budgets.items()}

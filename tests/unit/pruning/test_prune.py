@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from pimsim.errors import CheckpointError, DataError, NetworkError, PimsimError, PruningError, QuantizationError
@@ -17,7 +18,8 @@ from pimsim.network.checkpoints import load_checkpoint, merge_prune_pairs
 from pimsim.network.datasets import load_dataset
 from pimsim.network.modules import load_module
 from pimsim.network.quantizers import LayerQuantization, quantize_activation, quantize_weight
-from pimsim.pruning.prune import PruneResult, prune, prune_command
+from pimsim.pruning.command import prune_command
+from pimsim.pruning.prune import PruneResult, prune
 
 MODEL = f"{Path(__file__).parents[3] / 'models' / 'digits_cnn.py'}:digits_cnn"
 DIGITS: dict[str, Any] = {
@@ -125,6 +127,19 @@ def test_pruned_weights_have_the_names_of_torch_prune(pruned: PruneResult) -> No
     assert "conv3.weight" in state
 
 
+def test_torch_reads_a_pruned_checkpoint(pruned: PruneResult) -> None:
+    """With nothing but torch and safetensors: the masks are bytes, and torch brings them to the weight's type."""
+    model = load_module(MODEL)
+    for name in ("conv2", "conv4"):
+        torch.nn.utils.prune.identity(model.get_submodule(name), "weight")
+    state = load_file(str(pruned.checkpoint))
+    model.load_state_dict(state)
+    model(torch.zeros(1, 1, 8, 8))
+    assert state["conv2.weight_mask"].dtype == torch.bool
+    assert model.conv2.weight_mask.dtype == torch.float32
+    assert torch.equal(model.conv2.weight == 0, ~state["conv2.weight_mask"] | (state["conv2.weight_orig"] == 0))
+
+
 def test_metadata_hold_scales_method_patterns_and_recipe(pruned: PruneResult) -> None:
     content = metadata(pruned)
     assert set(content) == {"quantization", "method", "keep", "recipe"}
@@ -142,6 +157,25 @@ def test_masks_repeat_the_pattern_of_the_metadata(pruned: PruneResult) -> None:
     for name, keep in metadata(pruned)["keep"].items():
         kernels = state[f"{name}.weight_mask"].flatten(2).flatten(0, 1).unique(dim=0)
         assert ["".join(str(int(tap)) for tap in kernel) for kernel in kernels] == [keep]
+
+
+def test_admm_ends_with_the_masks_of_the_weights_that_it_drew(dense: PruneResult, tmp_path: Path) -> None:
+    options = {**DIGITS, "checkpoint": dense.checkpoint, "method": "patdnn", "entries": 4, "connectivity": 2.0}
+    result = prune(
+        **options, out=tmp_path / "admm.safetensors", epochs=5, admm_epochs=3, admm_warmup=1, admm_rho=1.0,
+        optimizer="adam", dimension="kernel",
+    )  # fmt: skip
+    state = load_checkpoint(result.checkpoint).state
+    mask = state["conv2.weight_mask"]
+    assert torch.equal(mask, result.plan.masks["conv2"] != 0)
+    kernels = mask.flatten(2).sum(2)
+    assert set(kernels.unique().tolist()) == {0, 4}
+    assert int((kernels > 0).sum()) == kernels.numel() // 2
+    card = result.card.read_text()
+    assert "--admm-epochs 3 --admm-warmup 1 --admm-rho 1.0" in card and "--optimizer adam" in card
+    assert "chosen from" in card
+    assert integer_accuracy(result) == pytest.approx(result.quantized_accuracy, abs=0.011)
+    assert result.quantized_accuracy > 0.5
 
 
 def test_the_card_tells_accuracy_command_and_curve(pruned: PruneResult) -> None:
@@ -188,7 +222,8 @@ def test_the_command_names_every_option_that_is_not_the_default() -> None:
         "network": "net.py:build", "method": "pattern", "keep": ["000111111", "111111000"], "epochs": 48,
         "flip": False, "bfloat16": True, "lr": 0.1, "normalize": [[0.5, 0.25], [1.0, 2.0]], "checkpoint": None,
     }  # fmt: skip
-    assert prune_command(options, "FOLDER", "out.safetensors", "CIFAR-10 (JPEG)") == (
+    defaults = {**(prune.__kwdefaults__ or {}), "keep": ()}
+    assert prune_command(options, "FOLDER", "out.safetensors", "CIFAR-10 (JPEG)", defaults) == (
         "pimsim prune --network net.py:build --data FOLDER --out out.safetensors --method pattern "
         "--keep 000111111 --keep 111111000 --epochs 48 --no-flip --bfloat16 --normalize 0.5,0.25/1,2 "
         "--data-name 'CIFAR-10 (JPEG)'"
@@ -204,6 +239,13 @@ def test_the_command_names_every_option_that_is_not_the_default() -> None:
         ({"method": "magic"}, PruningError, "pruning method 'magic'"),
         ({"weight_bits": 1}, QuantizationError, "symmetric weights have 2 to 16 bits"),
         ({"epochs": 0}, PruningError, "epochs must be at least 1"),
+        ({"optimizer": "lion"}, PruningError, "optimizer must be one of sgd, adam"),
+        ({"admm_epochs": 2}, PruningError, "ADMM with the method 'none'"),
+        ({"method": "pairs", "admm_epochs": 30}, PruningError, "after ADMM the pruned network needs an epoch"),
+        ({"method": "pairs", "admm_epochs": 1, "admm_warmup": 2}, PruningError, "admm_epochs=1, admm_warmup=2"),
+        ({"method": "pairs", "admm_norm": "l1"}, PruningError, "admm_norm 'l1': unknown norm"),
+        ({"method": "pairs", "admm_rho": 0.0}, PruningError, "admm_rho=0.0"),
+        ({"method": "pairs", "keep": ("0" * 9,)}, PruningError, "option 'keep' with the method 'pairs'"),
         ({"out": "x.pt"}, PruningError, "a checkpoint is written as .safetensors"),
     ],
 )  # fmt: skip

@@ -1,0 +1,31 @@
+"""What a method may add to training: nothing by default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class TrainingHook:
+    """Called by the training loop; a subclass overrides what it needs.
+
+    All that it remembers must be in `state`, so that a killed run can go on.
+    """
+
+    def before_epoch(self, network: nn.Module, epoch: int) -> None:
+        """Before the first step of an epoch, counted from 0."""
+
+    def penalty(self, network: nn.Module) -> Tensor | None:
+        """A number that is added to the loss of every step; None for nothing."""
+        return None
+
+    def after_epoch(self, network: nn.Module, epoch: int) -> None:
+        """After the last step of an epoch, before the state of the run is written."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values to go on from."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
