@@ -27,6 +27,7 @@ from pimsim.network.quantizers import (
     symmetric_scale,
     weight_range,
 )
+from pimsim.pruning.rounding_kernels import can_fuse, round_to_step, step_gradients
 
 WeightLayer = nn.Conv2d | nn.Linear
 
@@ -63,6 +64,11 @@ class LearnedStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, step: Tensor, lowest: int, highest: int, step_weight: float) -> Tensor:
         """``values`` on the grid of ``step`` (broadcastable); both gradients are defined."""
+        ctx.fused = can_fuse(values, step)
+        if ctx.fused:
+            ctx.save_for_backward(values, step)
+            ctx.bounds, ctx.step_weight = (lowest, highest), step_weight
+            return round_to_step(values, float(step), lowest, highest)
         scaled = values / step
         codes = torch.round(scaled).clamp_(lowest, highest)
         ctx.save_for_backward(scaled, codes)
@@ -73,6 +79,10 @@ class LearnedStep(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Zero for clipped values; the step sees its rounding error, or the clip level."""
         (gradient,) = gradients
+        if ctx.fused:
+            values, step = ctx.saved_tensors
+            passed, fused_slope = step_gradients(gradient, values, float(step), *ctx.bounds)
+            return passed, torch.full_like(step, fused_slope * ctx.step_weight), None, None, None
         scaled, codes = ctx.saved_tensors
         lowest, highest = ctx.bounds
         passed = gradient * (scaled.clamp(lowest, highest) == scaled)
