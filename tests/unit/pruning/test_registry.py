@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import types
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from pimsim.errors import PruningError
+from pimsim.pruning import registry
 from pimsim.pruning.masks import mask_layers, pattern_mask
 from pimsim.pruning.methods.none import NoPruning
 from pimsim.pruning.methods.pattern import GivenPatterns
@@ -140,3 +146,26 @@ def test_the_registry_holds_the_documented_methods_and_cannot_be_changed() -> No
     assert method_options("pattern") == {"dimension": "layer", "layers": (), "keep": ()}
     with pytest.raises(TypeError):
         METHODS["other"] = METHODS["none"]  # type: ignore[index]
+
+
+class Installed:
+    """An entry point with the class of the documentation's example."""
+
+    name = "keep-centre"
+
+    def load(self) -> object:
+        page = (Path(__file__).parents[3] / "docs" / "pruning.md").read_text(encoding="utf-8")
+        code = next(block for block in re.findall("```python\n(.*?)```", page, re.DOTALL) if "KeepCentre" in block)
+        # Defined in a module of its own, where dataclasses look their annotations up.
+        module = types.ModuleType("keep_centre_example")
+        sys.modules[module.__name__] = module
+        exec(code, module.__dict__)
+        return module.__dict__["KeepCentre"]
+
+
+def test_the_method_of_the_documentation_can_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Installed()] if group == "pimsim.pruning" else [])
+    plan = pruning_method("keep-centre", {"layers": ["1", "6"]}).plan(network())
+    assert plan.keep == (("1", "000010000"), ("6", "0" * 12 + "1" + "0" * 12))
+    with pytest.raises(PruningError, match="Did you mean 'keep-centre'"):
+        pruning_method("keep-center")
