@@ -196,8 +196,9 @@ def prune(network: str, data: str | Path, out: str | Path, **options: Any) -> Pr
         network: ``FILE.py:CALLABLE``.
         data: ``digits``, an ImageFolder root with ``train/`` and ``test/``, or a CIFAR folder.
         out: checkpoint to write, ``.safetensors``; its card (``.md``) goes beside it.
-        options: ``method`` (``none``, ``pattern``, ``vwc-sdk`` or ``low-rank``), the options of the method
-            (`pimsim.api.pruning.OPTIONS`), and those of `pimsim.pruning.prune.prune`, the training that all share.
+        options: ``method`` (``none``, ``pairs``, ``garos``, ``vwc-sdk``, ...), the options of the method
+            (`pimsim.api.pruning.options_by_method` lists both), and those of `pimsim.pruning.prune.prune`, the
+            training that all share.
 
     Raises:
         PimsimError: bad input, or an option that belongs to another method; nothing is written.

@@ -48,13 +48,14 @@ def test_gains_for_each_channel(side: int) -> None:
     assert {e: rows_skipped(best_patterns(e)[0], (side, side)) for e in gains} == gains
 
 
-def layout_rows_skipped(keep: str, window: tuple[int, int], kernel: tuple[int, int], channels: int = 1) -> int:
-    """Rows that `place` leaves out of an SDK layout whose window is ``window``, for one channel."""
+def layout_rows_skipped(keep: str, window: tuple[int, int], kernel: tuple[int, int], channels: int = 2) -> int:
+    """Rows that `place` leaves out of a layout whose window is ``window``, for one of two channels."""
     places = tuple(side - taps + 1 for side, taps in zip(window, kernel, strict=True))
     # A map of one window, on an array with room for it.
     geometry = Geometry("layer", channels, 1, kernel, window)
     array = ArrayShape(channels * window[0] * window[1], places[0] * places[1])
-    mapping = map_layer(geometry, array, "vw-sdk")
+    # SDK has as many kernel places in both directions; other windows are those of VW-SDK.
+    mapping = map_layer(geometry, array, "sdk" if places[0] == places[1] else "vw-sdk")
     assert mapping.window == window
     placed = place(mapping, np.ascontiguousarray(keep_weight(geometry, keep)), "row")
     assert placed.rows_skipped % channels == 0
@@ -68,3 +69,20 @@ def test_the_closed_form_equals_the_explicit_layout(kernel: tuple[int, int]) -> 
         for share in (0.2, 0.5, 0.8):
             keep = "".join("1" if kept else "0" for kept in draw.random(kernel[0] * kernel[1]) < share)
             assert layout_rows_skipped(keep, window, kernel) == rows_skipped(keep, window, kernel), (window, keep)
+
+
+def test_resnet20_on_512x256_has_the_windows_and_totals_of_one_pattern_a_layer() -> None:
+    """16 layers in windows of 5x5, 4x4 and 4x4; a pattern frees its gain for each input channel."""
+    stages = ((16, 32, 6), (32, 16, 5), (64, 8, 5))
+    array, rows, freed = ArrayShape(512, 256), 0, dict.fromkeys(PUBLISHED, 0)
+    for channels, side, layers in stages:
+        geometry = Geometry("layer", channels, channels, (3, 3), (side, side), (1, 1), (1, 1, 1, 1))
+        mapping = map_layer(geometry, array, "sdk")
+        for entries in PUBLISHED:
+            weight = np.ascontiguousarray(keep_weight(geometry, best_patterns(entries, window=mapping.window)[0]))
+            placed = place(mapping, weight, "row")
+            freed[entries] += layers * placed.rows_skipped
+        rows += layers * mapping.rows_mapped
+    assert rows == 6 * 25 * 16 + 5 * 16 * 32 + 5 * 16 * 64
+    channels = 6 * 16 * np.array([1, 2, 5, 6, 9]) + 5 * 96 * np.array([1, 2, 4, 5, 7])
+    assert list(freed.values()) == channels.tolist() == [576, 1152, 2400, 2976, 4224]
