@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from pimsim.compiling import kernel, why_not
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,13 +24,14 @@ _BLOCK = 4096
 
 
 def can_fuse(values: Tensor, step: Tensor) -> bool:
-    """Whether the kernels take these values (any shape) and this step: one thread, float32, dense, one step."""
+    """Whether the kernels take these values (any shape) and this step: one thread, float32, dense, one step, numba."""
     return (
         torch.get_num_threads() == 1
         and values.device.type == "cpu"
         and values.dtype == step.dtype == torch.float32
         and step.numel() == 1
         and memory_order(values) is not None
+        and why_not() is None
     )
 
 
@@ -72,7 +74,7 @@ def _flat(values: Tensor) -> Floats:
     return flat
 
 
-@njit(cache=True)
+@kernel
 def _round(values: Floats, rounded: Floats, step: np.float32, lowest: np.float32, highest: np.float32) -> None:
     for i in range(values.size):
         scaled = values[i] / step
@@ -82,7 +84,7 @@ def _round(values: Floats, rounded: Floats, step: np.float32, lowest: np.float32
         rounded[i] = np.rint(scaled) * step
 
 
-@njit(cache=True)
+@kernel
 def _slope(
     gradient: Floats, values: Floats, passed: Floats, step: np.float32, lowest: np.float32, highest: np.float32
 ) -> float:
@@ -94,7 +96,7 @@ def _slope(
     return total
 
 
-@njit(cache=True)
+@kernel(inner=True)
 def _block_slope(
     gradient: Floats, values: Floats, passed: Floats, terms: Floats,
     step: np.float32, lowest: np.float32, highest: np.float32,
@@ -110,7 +112,7 @@ def _block_slope(
 
 
 # Sums in any order keep the vector units busy; everything else must round as PyTorch does.
-@njit(cache=True, fastmath={"reassoc"})
+@kernel(inner=True, fastmath={"reassoc"})
 def _sum(terms: Floats) -> np.float32:
     total = np.float32(0)
     for term in terms:
