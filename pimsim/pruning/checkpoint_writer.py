@@ -25,6 +25,7 @@ from pimsim.network.rewrites import RewriteRecord
 from pimsim.pruning.fake_quantization import trained_layers
 from pimsim.pruning.plans import PruningPlan
 from pimsim.pruning.recipe import EpochRecord
+from pimsim.pruning.training import training_device
 
 METADATA_KEY = "pimsim"
 
@@ -145,7 +146,8 @@ def _curve_line(record: EpochRecord) -> str:
 
 def _software() -> str:
     threads = torch.get_num_threads()
-    return f"torch {torch.__version__.split('+')[0]}, CPU, {threads} thread{'' if threads == 1 else 's'}"
+    processor = f"CPU, {threads} thread{'' if threads == 1 else 's'}" if training_device().type == "cpu" else "GPU"
+    return f"torch {torch.__version__.split('+')[0]}, {processor}"
 
 
 def _percent(share: float | None) -> str:
