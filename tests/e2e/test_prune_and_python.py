@@ -34,6 +34,30 @@ def test_a_pruned_network_is_trained_written_and_run(pimsim, repository, tmp_pat
     assert result.check.exact
 
 
+@pytest.mark.parametrize("method", ["garos", "row"])
+def test_the_rows_that_were_asked_for_are_skipped_in_the_run(pimsim, repository, tmp_path, method):
+    chip = "isaac-like-8b"
+    done = pimsim(
+        "prune", "--network", repository / "models/digits_cnn.py:digits_cnn", "--data", "digits",
+        "--out", tmp_path / "x.safetensors", "--checkpoint", repository / "models/digits_cnn-w4a4.safetensors",
+        "--method", method, "--rows", 100, "--hardware", chip, "--epochs", 1, "--warmup-epochs", 0, "--lr", 0.001,
+        "--limit", 100, "--no-flip", "--crop-padding", 0, "--normalize", "0.305/0.376",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    promised = dict(re.findall(r"(\w+): (\d+) of \d+ rows skipped", done.out))
+    assert list(promised) == ["conv2", "conv4"]
+    result = package.simulate(
+        repository / "workloads/digits.yaml", checkpoint=str(tmp_path / "x.safetensors"), hardware=chip, mapping="sdk",
+        skip="row", images=2, trace="none",
+    )  # fmt: skip
+    skipped = result.layers.set_index("layer")["rows_skipped"]
+    assert {layer: skipped[layer] for layer in promised} == {layer: int(rows) for layer, rows in promised.items()}
+    # 16 and 32 input channels: a third and two thirds of the rows.
+    if method == "garos":
+        assert promised == {"conv2": "33", "conv4": "66"}
+    assert result.check.exact
+
+
 def test_prune_refuses_a_wrong_method(pimsim, repository, tmp_path):
     network = repository / "models/digits_cnn.py:digits_cnn"
     words = ("--network", network, "--data", "digits", "--out", tmp_path / "x.safetensors", "--method", "patern")
