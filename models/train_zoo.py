@@ -1,0 +1,59 @@
+"""Train the pruned ResNet-20 of the model zoo: all from the same dense network, with the same recipe and seed.
+
+    OMP_NUM_THREADS=1 nice -n 19 python models/train_zoo.py FOLDER
+
+FOLDER is CIFAR-10 as an ImageFolder. Networks that are there already are skipped, and a killed run goes on from its
+last whole epoch: give the command again until it has nothing left to do.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pimsim
+
+MODELS = Path(__file__).parent
+DENSE = "resnet20-cifar10jpeg-w4a4"
+RECIPE: dict[str, Any] = {
+    "network": "models/resnet20.py:resnet20",
+    "checkpoint": f"models/{DENSE}.safetensors",
+    "epochs": 8,
+    "lr": 0.05,
+    "warmup_epochs": 0.5,
+    "normalize": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "data_name": "CIFAR-10 (JPEG)",
+}
+# The array of the budgets of rows: windows of 5x5, 4x4 and 4x4 in the three stages.
+ON_ARRAY = {"array": "512x256"}
+# In the order of their worth, should time run out.
+ZOO: dict[str, dict[str, Any]] = {
+    "pairs6": {"method": "pairs", "entries": 6},
+    "patdnn6": {"method": "patdnn", "entries": 6},
+    "random6": {"method": "random", "entries": 6},
+    "pairs4": {"method": "pairs", "entries": 4},
+    "patdnn4": {"method": "patdnn", "entries": 4},
+    "random4": {"method": "random", "entries": 4},
+    "row6": {"method": "row", "entries": 6, **ON_ARRAY},
+    "pairs8": {"method": "pairs", "entries": 8},
+    "patdnn8": {"method": "patdnn", "entries": 8},
+    "random8": {"method": "random", "entries": 8},
+    "garos6": {"method": "garos", "entries": 6, **ON_ARRAY},
+    "garos4": {"method": "garos", "entries": 4, **ON_ARRAY},
+}
+
+
+def main(data: str) -> None:
+    for name, options in ZOO.items():
+        out = Path("models") / f"{DENSE}-{name}.safetensors"
+        if out.exists():
+            continue
+        result = pimsim.prune(data=data, out=out, **RECIPE, **options)
+        print(f"{out.name}: top-1 {result.quantized_accuracy:.2%}", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or Path.cwd() != MODELS.parent.resolve():
+        sys.exit("From the folder above models: python models/train_zoo.py FOLDER")
+    main(sys.argv[1])
