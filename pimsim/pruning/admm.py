@@ -88,6 +88,11 @@ class Admm(TrainingHook):
         self._final, self._options = final, options
         self._active = False
 
+    @property
+    def phase(self) -> str:
+        """The epochs before the pruning are no measure of the pruned network."""
+        return "admm" if self._active else ""
+
     def before_epoch(self, network: nn.Module, epoch: int) -> None:
         """The first projection, and in the end the pruning."""
         self._active = epoch < self._options.admm_epochs

@@ -13,6 +13,11 @@ class TrainingHook:
     All that it remembers must be in `state`, so that a killed run can go on.
     """
 
+    @property
+    def phase(self) -> str:
+        """What the epochs are called while the hook changes what is trained; nothing for the usual ones."""
+        return ""
+
     def before_epoch(self, network: nn.Module, epoch: int) -> None:
         """Before the first step of an epoch, counted from 0."""
 

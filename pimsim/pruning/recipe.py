@@ -69,7 +69,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of the accuracy curve; accuracies are fractions, ``phase`` float or quantized."""
+    """One line of the accuracy curve; accuracies are fractions, ``phase`` float or quantized, with a hook's name."""
 
     epoch: int
     phase: str

@@ -73,7 +73,7 @@ def train(
             loss, correct = _run_epoch(run, epoch, train_set, padded, bar)
             hook.after_epoch(network, epoch)
             record = EpochRecord(
-                epoch + 1, "quantized" if is_quantized(network) else "float", loss, correct,
+                epoch + 1, f"{hook.phase} {_precision(network)}".strip(), loss, correct,
                 accuracy(network, test_set), round(time.monotonic() - started, 1),
             )  # fmt: skip
             history.append(record)
@@ -86,6 +86,10 @@ def train(
 def training_device() -> torch.device:
     """The GPU if there is one that torch can use, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _precision(network: nn.Module) -> str:
+    return "quantized" if is_quantized(network) else "float"
 
 
 @dataclass(frozen=True)

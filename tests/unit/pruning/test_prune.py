@@ -174,6 +174,9 @@ def test_admm_ends_with_the_masks_of_the_weights_that_it_drew(dense: PruneResult
     card = result.card.read_text()
     assert "--admm-epochs 3 --admm-warmup 1 --admm-rho 1.0" in card and "--optimizer adam" in card
     assert "chosen from" in card
+    assert [record.phase for record in result.history] == ["admm quantized"] * 3 + ["quantized"] * 2
+    best = torch.load(tmp_path / "admm.training" / "best.pt", weights_only=True)
+    assert best["history"][-1]["phase"] == "quantized"
     assert integer_accuracy(result) == pytest.approx(result.quantized_accuracy, abs=0.011)
     assert result.quantized_accuracy > 0.5
 
