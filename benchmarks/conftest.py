@@ -17,13 +17,6 @@ from pimsim.network.layers import Layer, Network
 from pimsim.network.shapes import load_shapes
 
 HERE = Path(__file__).parent
-SHAPES = HERE.parent / "workloads" / "shapes"
-
-
-def placed(network: Network, chip: Chip, method: str) -> list[Placement]:
-    """The layers on the chip's arrays, nothing skipped."""
-    array = array_of_chip(chip, 8)
-    return [place(map_layer(layer.geometry, array, method), None) for layer in network.layers]
 
 
 @pytest.fixture(scope="session")

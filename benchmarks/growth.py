@@ -15,8 +15,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from conftest import SHAPES, placed
 from matplotlib.figure import Figure
+from placing import SHAPES, placed
 
 from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip

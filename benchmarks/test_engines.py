@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import SHAPES, placed
+from placing import SHAPES, placed
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pimsim.api.mapping import array_of_chip

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SHAPES
+from placing import SHAPES
 from pytest_benchmark.fixture import BenchmarkFixture
 from ruamel.yaml import YAML
 

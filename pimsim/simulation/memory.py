@@ -8,7 +8,7 @@ offsets: ``memory[memory[STAGES] + stage * STAGE_WIDTH + WINDOW]`` is how many w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,8 @@ UNITS_SEEN, UNITS_SAVED, SAVED_AT_FS, DISTANCE, SAVES, NOT_BEFORE = _fields(6)
 LEVEL_WIDTH = 6
 #: The longest period that is searched for, in windows or rows.
 LONGEST = 64
+#: Windows of a row from which on it pays to look for what repeats along it, where layers run at the same time.
+LONG_ROW = 128
 
 # A stage: what it is ...
 (
@@ -116,21 +118,35 @@ _LOAD_CAUSES = {name: CAUSES[cause] + 1 for name, cause in LOADS.items()}
 
 @dataclass
 class _Memory:
-    """Appends tables to one growing list of integers."""
+    """Appends tables to one growing row of integers."""
 
     parts: list[NDArray[np.int64]] = field(default_factory=list)
     size: int = 0
+    _small: list[int] = field(default_factory=list)
 
-    def add(self, values: Iterable[int] | NDArray[np.int64]) -> int:
+    def add(self, values: Sequence[int] | NDArray[np.int64]) -> int:
         """Append values; gives their place."""
-        part = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.int64)
-        place, self.size = self.size, self.size + len(part)
-        self.parts.append(part)
+        place, self.size = self.size, self.size + len(values)
+        if isinstance(values, np.ndarray):
+            self._flush()
+            self.parts.append(values)
+        else:
+            self._small.extend(values)
         return place
 
     def room(self, count: int, value: int = 0) -> int:
         """Append that many equal values; gives their place."""
-        return self.add(np.full(count, value, dtype=np.int64))
+        return self.add([value] * count if count < 512 else np.full(count, value, dtype=np.int64))
+
+    def whole(self) -> NDArray[np.int64]:
+        """All that was appended."""
+        self._flush()
+        return np.concatenate(self.parts)
+
+    def _flush(self) -> None:
+        # Thousands of short lists: one array for all that stand together.
+        self.parts.append(np.array(self._small, dtype=np.int64))
+        self._small = []
 
 
 def ring(least: int) -> int:
@@ -177,7 +193,7 @@ class Packer:
         self._add_arbiters()
         self._add_stages()
         self._add_run(search, stop_at_repeat)
-        self.memory = np.concatenate(self._memory.parts)
+        self.memory = self._memory.whole()
         for place, value in self.header.items():
             self.memory[place] = value
 
@@ -406,8 +422,11 @@ class Packer:
     def _lists(self, lists: Sequence[Sequence[int]]) -> int:
         """Several lists behind one another; their places and the end of the last stand in front."""
         head = self._memory.size
-        first = head + len(lists) + 1
-        ends = np.cumsum([0, *map(len, lists)]) + first
+        end = head + len(lists) + 1
+        ends = [end]
+        for one in lists:
+            end += len(one)
+            ends.append(end)
         self._memory.add(ends)
         self._memory.add([value for one in lists for value in one])
         return head
