@@ -238,9 +238,12 @@ def same_inputs(m: Any, old: Any, b: Any, level: Any, shift: Any) -> Any:
         first = needed(m, old, b, place)
         if needed(m, m, b, place) - first != moved or count - first > mask + 1:
             return False
-        for window in range(max(first, 0), count):
+        for window in range(count - 1, max(first, 0) - 1, -1):
+            now = m[ring + ((window + moved) & mask)]
             before = past(m, old, level, ring, mask, window, m[c + WINDOW])
-            if m[ring + ((window + moved) & mask)] - before != shift:
+            if now <= m[b + LEAVE] and before <= old[b + LEAVE]:
+                break  # finished before the reader last left, as all before it: they hold back nothing
+            if now - before != shift:
                 return False
     return True
 
@@ -301,12 +304,14 @@ def same_buffer(m: Any, old: Any, c: Any, level: Any, shift: Any) -> Any:
 def same_tokens(m: Any, old: Any, c: Any, b: Any, level: Any, shift: Any) -> Any:
     """Whether the tokens that can be taken were freed as much later, or hold back nobody in either state."""
     ring, mask, moved = m[c + TOKEN_RING], m[c + TOKEN_MASK], m[c + TAKEN] - old[c + TAKEN]
-    for token in range(old[c + TAKEN] - old[c + CAPACITY], old[c + RELEASED]):
+    for token in range(old[c + RELEASED] - 1, old[c + TAKEN] - old[c + CAPACITY] - 1, -1):
         now = ring + ((token + moved) & mask)
         freed, before = m[now] if token + moved >= 0 else 0, 0
         if token >= 0:
             before = past(m, old, level, ring, mask, token, m[c + RELEASED])
         if freed <= m[b + LEAVE] and before <= old[b + LEAVE]:
+            if token < old[c + COMPLETE]:
+                break  # all before it were freed earlier
             continue
         if freed - before != shift:
             return False
