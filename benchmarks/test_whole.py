@@ -82,6 +82,8 @@ def scaled(table: Path, factor: int) -> str:
     for entry in shapes["layers"]:
         if "in" in entry:
             entry["in"] = factor * int(entry["in"])
+        elif "pool" in entry:
+            entry["pool"] = factor * int(entry["pool"])  # the global pooling in front of the classifier
     out = io.StringIO()
     reader.dump(shapes, out)
     return out.getvalue()
