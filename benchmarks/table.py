@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-RATES = {"array_steps_per_s": "array steps/s", "images_per_s": "images/s", "peak_mib": "MiB at most"}
+RATES = {"array_steps_per_s": "array steps/s", "images_per_s": "images/s"}
 
 
 def measure(folder: Path, only: str | None) -> list[dict[str, object]]:
