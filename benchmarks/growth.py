@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from placing import SHAPES, placed
 
 from pimsim.hardware.loading import load_chip
@@ -122,6 +123,7 @@ def draw(found: dict[str, dict[str, list[tuple[int, float]]]], path: Path) -> No
             marker, dash = STYLES[name]
             axes.plot(*zip(*points, strict=True), marker=marker, linestyle=dash, label=name)
         axes.set(xscale="log", yscale="log", xlabel=axis, ylabel="seconds")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     figure.savefig(path, dpi=130)
