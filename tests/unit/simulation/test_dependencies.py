@@ -177,7 +177,7 @@ def test_a_long_way_beside_a_global_short_cut_has_room() -> None:
         edges=(Edge("a", "b"), Edge("b", "c"), Edge("a", "c", Reach.WHOLE, Reach.WHOLE)),
     )
     placements = [place(map_layer(shape, ArrayShape(128, 128, 2), "im2col"), None) for shape in shapes]
-    simulate(network, placements, chip(), Options(layers="pipelined"))
+    assert simulate(network, placements, chip(), Options(layers="pipelined")).interval_fs
 
 
 @given(st.integers(1, 30), st.sampled_from([1, 2, 4]), st.data())
