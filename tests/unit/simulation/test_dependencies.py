@@ -207,3 +207,13 @@ def test_ways_form_a_tree_of_shortest_ways(routers: int, tiles: int, data: st.Da
 def test_ways_go_along_the_row_first() -> None:
     machine = replace(chip(), tiles=9, router=replace(chip().router, tiles=1))
     assert [link.name for link in route(machine, 0, [8, 5])] == ["link 0-1", "link 1-2", "link 2-5", "link 5-8"]
+
+
+def test_the_last_window_gives_everything_back() -> None:
+    """25 windows for 2 copies are 13 slots; a stride that leaves the last row unread gives it back as well."""
+    shape = Geometry("reader", 1, 1, (1, 1), (5, 5), stride=(2, 2))
+    reader = map_layer(replace(shape, input_size=(4, 5)), ArrayShape(16, 16), "im2col")
+    producer = Cover(5, 5, 1, 1, copies=2)
+    assert producer.slots == 13
+    _, freed = needs_and_freed(reader, producer, Edge("producer", "reader"))
+    assert freed[-1] == 13
