@@ -16,6 +16,8 @@ _EXAMPLES = examples(
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pairs --entries 4 --out c.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method garos --rows 300 --array 512x256 "
     "--out d.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method prap --weight-bits 8 --targets 0.25 "
+    "--epochs 8 --lr 0.01 --out p.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method vwc-sdk --array 512x256 --epochs 3 "
     "--lr 0.01 --out e.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method low-rank --rank 1/4 --groups 4 "
@@ -48,6 +50,13 @@ def _prune(
     sparsity: own.Sparsity = None,
     segment: own.Segment = None,
     n_of_m: own.NOfM = None,
+    mode: own.Mode = None,
+    shapes: own.Shapes = None,
+    targets: own.Targets = None,
+    share: own.Share = None,
+    project: own.Project = None,
+    mask_penalty: own.MaskPenalty = None,
+    reuse_penalty: own.ReusePenalty = None,
     array: own.Array = None,
     columns_per_weight: own.ColumnsPerWeight = None,
     hardware: own.Hardware = None,
@@ -103,7 +112,9 @@ def _prune(
         network, data, out, checkpoint=checkpoint, method=method, keep=tuple(keep or ()), layers=tuple(layers or ()),
         entries=entries, dimension=dimension, patterns=patterns, connectivity=connectivity, rows=rows,
         families=tuple(families or ()), concentration=concentration, ranking=ranking, power=power, sparsity=sparsity,
-        segment=segment, n_of_m=n_of_m, array=array, columns_per_weight=columns_per_weight, hardware=hardware,
+        segment=segment, n_of_m=n_of_m, mode=mode, shapes=tuple(shapes or ()), targets=tuple(targets or ()),
+        share=share, project=tuple(project or ()), mask_penalty=mask_penalty, reuse_penalty=reuse_penalty,
+        array=array, columns_per_weight=columns_per_weight, hardware=hardware,
         mapping=mapping, search=search, convention=convention, accuracy_drop=accuracy_drop, rank=rank, groups=groups,
         weight_quantizer=weight_quantizer, weight_bits=weight_bits, activation_bits=activation_bits,
         first_last_bits=first_last_bits, epochs=epochs, float_epochs=float_epochs, lr=lr, batch=batch,

@@ -12,8 +12,9 @@ Method = Annotated[
         help="none: quantization-aware training only. One pattern of a set for each layer, channel or kernel: pattern "
         "(your own set), pairs (those that free most rows), patdnn (those that the trained network has most often), "
         "random, pconv. A given number of rows: garos (exactly, by integer program), row-efficient, row. A share of "
-        "the weights: magnitude, filter, channel, column, n-m. Of another structure: vwc-sdk (remove the channels "
-        "that do not fill an array, in rounds), low-rank (turn each convolution into two thin ones); these two start "
+        "the weights: magnitude, filter, channel, column, n-m. Weight patterns of operation units: prap (shapes, and "
+        "patterns that repeat others up to a shift). Of another structure: vwc-sdk (remove the channels that do not "
+        "fill an array, in rounds), low-rank (turn each convolution into two thin ones); these two start "
         "from --checkpoint, and fine-tune for --epochs (0: not at all)."
     ),
 ]
@@ -25,7 +26,7 @@ Layers = Annotated[
     list[str] | None,
     typer.Option(
         help="[all but none, vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as "
-        "outputs; low-rank: all convolutions larger than 1x1 but the first]"
+        "outputs; low-rank: all convolutions larger than 1x1 but the first; prap: all but the first and the last]"
     ),
 ]
 Entries = Annotated[
@@ -79,6 +80,41 @@ Segment = Annotated[int | None, typer.Option(help="[column] Rows of an array.  [
 NOfM = Annotated[
     str | None,
     typer.Option("--n-of-m", help="[n-m] Channels that stay of how many, N:M.  [default: 2:4]"),
+]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        help="[prap] shape+similar, or a method that it is compared with: shape, similar, identical, structure, "
+        "structure+identical, orc, naive.  [default: shape+similar]"
+    ),
+]
+Shapes = Annotated[
+    list[float] | None,
+    typer.Option(
+        help="[prap] Kernel positions that stay, 8, 4, 2 or 1 (a 1x1 or linear layer: 1, 0.5 or 0.25 of its inputs); "
+        "once for all layers, or repeated for each.  [default: 4]"
+    ),
+]
+Targets = Annotated[
+    list[float] | None,
+    typer.Option(
+        help="[prap] Share of the patterns that is kept (similar), or the rank whose norm is the threshold "
+        "(identical); once, or repeated for each layer; 1 leaves a layer alone.  [default: 0.5; identical: 0.6]"
+    ),
+]
+Share = Annotated[
+    float | None,
+    typer.Option(help="[prap] What structure (channels) and orc (weights) keep.  [default: 0.65; orc: 0.2]"),
+]
+Project = Annotated[
+    list[int] | None,
+    typer.Option(help="[prap] Epoch after which the weights are projected; may be repeated; the last always is."),
+]
+MaskPenalty = Annotated[
+    float | None, typer.Option(help="[prap] Weight of the penalty on what shapes prune.  [default: 0.001]")
+]
+ReusePenalty = Annotated[
+    float | None, typer.Option(help="[prap] Weight of the distance from reused patterns.  [default: 0.001]")
 ]
 Array = Annotated[
     str | None,

@@ -137,9 +137,11 @@ number of threads sums in another order and gives slightly other weights.
 
 
 def _curve_line(record: EpochRecord) -> str:
+    before = record.unprojected_accuracy
+    projected = "" if before is None else f" ({100 * before:.2f} before the projection)"
     return (
         f"| {record.epoch} | {record.phase} | {record.loss:.4f} "
-        f"| {100 * record.train_accuracy:.2f} | {100 * record.test_accuracy:.2f} "
+        f"| {100 * record.train_accuracy:.2f} | {100 * record.test_accuracy:.2f}{projected} "
         f"| {record.seconds:.1f} |"
     )
 

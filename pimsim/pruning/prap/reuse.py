@@ -65,6 +65,15 @@ class Reuse:
         """Reused patterns by the bin of their scale."""
         return scale_statistics(self.scale[~self.is_kept])
 
+    @cached_property
+    def _limits(self) -> NDArray[np.int64]:
+        """The largest step count of each pattern, (groups, OC), so that no copy of it exceeds `limit` either."""
+        largest = np.ones_like(self.scale)
+        group = np.broadcast_to(np.arange(self.grid.groups)[:, None], self.source.shape)
+        np.maximum.at(largest, (group, np.maximum(self.source, 0)), self.scale)
+        unit = 1 << self.fraction_bits
+        return np.asarray(self.limit // (largest * unit).astype(np.int64) * unit, dtype=np.int64)
+
     @property
     def limit(self) -> int:
         """The largest step count of a kept weight, (2**(b-1) - 1) 2**f."""
@@ -74,7 +83,8 @@ class Reuse:
         """Whole steps as the hardware computes with them: kept patterns rounded to b bits, the others from them."""
         unit = 1 << self.fraction_bits
         stored = np.clip(np.rint(codes / unit).astype(np.int64) * unit, -self.limit, self.limit)
-        patterns = self.grid.split(stored)
+        limits = self._limits[:, :, None, None]
+        patterns = np.clip(self.grid.split(stored), -limits, limits)
         sources = np.take_along_axis(patterns, np.maximum(self.source, 0)[:, :, None, None], axis=1)
         values = np.rint(sources * self.scale[:, :, None, None]).astype(np.int64)
         return np.asarray(self.grid.join(values, stored) * self.mask, dtype=np.int64)
@@ -91,7 +101,7 @@ class Reuse:
             codes, step = fine_codes(weight, self.weight_bits, self.fraction_bits)
         else:
             codes = codes_on(weight, step)
-        return self.project_codes(codes) * step
+        return np.asarray(self.project_codes(codes) * step, dtype=np.float64)
 
 
 def similar_reuse(

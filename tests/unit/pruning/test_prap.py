@@ -146,6 +146,18 @@ def test_a_projection_is_idempotent_and_repeats_kept_patterns_times_powers_of_tw
         assert reuse.is_kept[group, source]
         assert (patterns[group, source] % 256 == 0).all() and np.abs(patterns[group, source]).max() <= 127 * 256
     assert not once[~reuse.mask].any()
+    assert np.abs(once).max(initial=0) <= 127 * 256
+
+
+def test_a_source_whose_copies_are_larger_leaves_room_for_them() -> None:
+    codes = np.zeros((3, 8), dtype=np.int64)
+    codes[0] = 100 * 256
+    grid = prap.PatternGrid((3, 8), 8)
+    source, scale = np.array([[0, 0, 0]]), np.array([[1.0, 2.0, 0.5]])
+    reuse = prap.Reuse(grid, source, scale, np.ones((3, 8), dtype=bool), 8)
+    once = reuse.project_codes(codes)
+    assert list(once[:, 0]) == [63 * 256, 126 * 256, 63 * 128]
+    assert np.array_equal(reuse.project_codes(once), once)
 
 
 def one_group(*patterns: tuple[int, ...]) -> np.ndarray:
@@ -271,7 +283,8 @@ def test_a_dense_network_gains_nothing() -> None:
     ("layers", "message"),
     [([], "no layers"), ([(3, 64, 3, 32, 8)], "layer 1: .*Give its ic"),
      ([{"ic": 3}], "layer 1: .*Give its oc"),
-     ([(3, 64, 3, 32, 10, 1)], "kernel positions"), ([(3, 64, 3, 32, 8, 0)], "keep no pattern"), ([(3, 64, 3, 32, 8, -0.1)], "keep ratio"),
+     ([(3, 64, 3, 32, 10, 1)], "kernel positions"), ([(3, 64, 3, 32, 8, 0)], "keep no pattern"),
+     ([(3, 64, 3, 32, 8, -0.1)], "keep ratio"),
      ([(3, 64, 3, 32, 8, math.nan)], "finite"), ([(0, 64, 3, 32, 8, 1)], "at least 1")],
 )  # fmt: skip
 def test_a_record_that_cannot_be_is_refused(layers: list[object], message: str) -> None:
