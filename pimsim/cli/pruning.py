@@ -70,7 +70,7 @@ def _prune(
     weight_bits: Annotated[int, typer.Option(help="Bits of a weight.")] = 4,
     activation_bits: Annotated[int, typer.Option(help="Bits of an activation.")] = 4,
     first_last_bits: Annotated[int, typer.Option(help="Bits of the first and the last layer.")] = 8,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images; 0: prune and calibrate only.")] = 30,
     float_epochs: Annotated[int, typer.Option(help="Of those, epochs in float before quantization starts.")] = 0,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.1,
     batch: Annotated[int, typer.Option(help="Images of one step.")] = 128,

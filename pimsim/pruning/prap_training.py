@@ -81,6 +81,7 @@ class PrapHook(TrainingHook):
 
     def __init__(self, layers: Mapping[str, LayerPatterns], schedule: PrapSchedule, recipe: Recipe) -> None:
         self._layers, self._schedule, self._recipe = layers, schedule, recipe
+        self._rate_checked = False
         self._chosen: dict[str, _Chosen] = {}
         self._targets: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 
@@ -108,11 +109,13 @@ class PrapHook(TrainingHook):
         layers = trained_layers(network)
         if epoch == 0:
             self._chosen = {name: _choose(layer, _numbers(layers[name])) for name, layer in self._layers.items()}
-            self._check_rate()
         self._targets = {name: self._target(layers[name], chosen) for name, chosen in self._chosen.items()}
 
     def penalty(self, network: nn.Module) -> Tensor | None:
-        """Both regularisers."""
+        """Both regularisers. Raises `PruningError` for a learning rate with which they diverge."""
+        if not self._rate_checked:
+            self._check_rate()
+            self._rate_checked = True
         layers = trained_layers(network)
         terms = []
         for name, (gone, target, factor) in self._targets.items():

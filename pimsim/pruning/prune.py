@@ -24,6 +24,7 @@ from pimsim.pruning.command import plain_value, prune_command
 from pimsim.pruning.fake_quantization import (
     QuantizationOptions,
     attach_quantizers,
+    calibrate_quantizers,
     restore_quantizers,
     weight_layers,
 )
@@ -35,7 +36,7 @@ from pimsim.pruning.recipe import EpochRecord, Recipe
 from pimsim.pruning.registry import SHARED_OPTIONS, pruning_method, recorded_options
 from pimsim.pruning.registry import method_options as known_options
 from pimsim.pruning.trained import integer_weight
-from pimsim.pruning.training import accuracy, train
+from pimsim.pruning.training import accuracy, calibration_images, train
 from pimsim.pruning.windows import Windows, WindowSearch
 
 
@@ -105,8 +106,9 @@ def prune(
     ``out`` is a .safetensors path; the card stands beside it (.md), the state of the run in the folder ``out`` with
     the ending .training, from which a killed run goes on. ``method`` and ``method_options`` are those of
     :func:`pruning_method`, the bits those of :class:`QuantizationOptions`, ``epochs`` to ``optimizer`` those of
-    :class:`Recipe`, then :class:`AdmmOptions`. ``limit`` keeps that many training and test images; ``data_name`` is
-    what the card calls the data; ``windows`` finds the parallel windows for a method that counts rows.
+    :class:`Recipe`, then :class:`AdmmOptions`; with 0 epochs the network is pruned and calibrated as it is. ``limit``
+    keeps that many training and test images; ``data_name`` is what the card calls the data; ``windows`` finds the
+    parallel windows for a method that counts rows.
     Raises a :class:`PimsimError` of the kind that fits the bad input.
     """
     options = {name: plain_value(value) for name, value in locals().items() if name not in _UNRECORDED}
@@ -134,7 +136,8 @@ class _Choices:
     def checked(cls, options: Mapping[str, Any], settings: Mapping[str, Any]) -> _Choices:
         """From plain values and the method's own options. Raises the error of what is wrong with them."""
         quantization = QuantizationOptions(**_fields_of(QuantizationOptions, options))
-        recipe, admm = Recipe(**_fields_of(Recipe, options)), AdmmOptions(**_fields_of(AdmmOptions, options))
+        training = options if options["epochs"] else {**options, "epochs": 1, "warmup_epochs": 0.0}
+        recipe, admm = Recipe(**_fields_of(Recipe, training)), AdmmOptions(**_fields_of(AdmmOptions, options))
         check_admm(admm, recipe, options["method"])
         return cls(quantization, recipe, admm, pruning_method(options["method"], settings))
 
@@ -167,7 +170,10 @@ class _Run:
             hook.attached(model.network)
         if source and not choices.recipe.float_epochs:
             _restore_steps(model.network, source)
-        history = train(model.network, choices.recipe, *sets, folder, self.options, self.show_progress, hook)
+        if self.options["epochs"]:
+            history = train(model.network, choices.recipe, *sets, folder, self.options, self.show_progress, hook)
+        else:
+            history = _without_training(model.network, sets[0], hook)
         if hook:
             plan = choices.pruning.describe(model.before, layer_masks(model.network, plan.masks))
         return self._finish(model.network, plan, sets, history, source.structure if source else [])
@@ -229,6 +235,15 @@ def _pruned(model: _Started, choices: _Choices) -> tuple[PruningPlan, TrainingHo
         return plan, None
     mask_layers(model.network, {name: mask for name, mask in model.masks.items() if name not in plan.masks})
     return plan, hook
+
+
+def _without_training(network: nn.Module, train_set: ImageDataset, hook: TrainingHook | None) -> tuple[()]:
+    """Calibrate what has no steps yet, and do what the hook does in the end."""
+    calibrate_quantizers(network, calibration_images(train_set), only_new=True)
+    if hook:
+        hook.before_epoch(network, 0)
+        hook.after_epoch(network, 0)
+    return ()
 
 
 # What does not change the weights, or would put a machine's paths into a checkpoint.

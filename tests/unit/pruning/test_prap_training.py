@@ -218,10 +218,11 @@ def test_an_epoch_that_the_run_does_not_have_is_refused() -> None:
 
 def test_a_penalty_that_would_diverge_is_refused() -> None:
     built, hook = with_hook(Prap(reuse_penalty=100.0), lr=0.1)
+    hook.before_epoch(built, 0)
     with pytest.raises(
         PruningError, match=r"training would diverge. Use --lr \S+ or less, or a smaller --reuse-penalty"
     ):
-        hook.before_epoch(built, 0)
+        hook.penalty(built)
 
 
 def test_dorefa_weights_cannot_be_reused() -> None:
@@ -240,3 +241,17 @@ def test_admm_is_refused(tmp_path: Path) -> None:
 def test_a_start_with_other_activation_bits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(QuantizationError, match="fine-tuning with"):
         prune(**DIGITS, out=tmp_path / "a.safetensors", method="prap", weight_bits=8, activation_bits=8, epochs=1)
+
+
+def test_without_epochs_the_network_is_projected_as_it_is(tmp_path: Path) -> None:
+    options = {**DIGITS, "method": "prap", "weight_bits": 8, "targets": (0.75,), "shapes": (8.0,)}
+    result = prune(**options, out=tmp_path / "a.safetensors", epochs=0)
+    assert result.history == () and 0.5 < result.quantized_accuracy <= 1
+    state, _ = merge_prune_pairs(load_checkpoint(result.checkpoint).state)
+    source = load_checkpoint(DIGITS["checkpoint"])
+    record = LayerQuantization.from_dict(source.quantization["conv3"])
+    weight = source.state["conv3.weight"]
+    codes = quantize_weight(weight, record).numpy() * np.array(record.weight_scale).reshape(-1, 1, 1, 1)
+    mask = prap.shape_mask(codes, 8)
+    reuse = prap.similar_reuse(codes, 0.75, 1, mask)
+    assert state["conv3.weight"].numpy() == pytest.approx(reuse.project(codes) * reuse.mask, rel=1e-5, abs=1e-9)
