@@ -151,4 +151,14 @@ def _sources(labels: NDArray[np.int64], group_array: NDArray[np.int64], arrays: 
         chosen = members[reads[group_array[members]].argmin()]
         reads[group_array[chosen]] += 1
         source[block, members] = chosen
+    for array in range(arrays):
+        _read_one(source, group_array == array)
     return source
+
+
+def _read_one(source: NDArray[np.int64], own: NDArray[np.bool_]) -> None:
+    """An array whose units would all be copies reads the first of them itself: it exists, so that it must work."""
+    used = np.argwhere((source != NOTHING) & own)
+    if len(used) and not any(source[block, group] == group for block, group in used):
+        block, group = used[0]
+        source[block, group] = group
