@@ -143,8 +143,8 @@ def _run(
 _WORKLOAD_OPTIONS = frozenset(
     {
         "name", "network", "checkpoint", "shapes", "data", "normalize", "image_size", "input_shape", "weight_bits",
-        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "compact", "arrays", "layers",
-        "batch", "replication", "array_budget", "tile_placement", "line_buffer", "engine", "discipline", "images",
-        "crossbar_images", "calibration_images", "seed", "results", "trace",
+        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "compact", "arrays",
+        "layers", "batch", "replication", "array_budget", "tile_placement", "line_buffer", "engine", "discipline",
+        "images", "crossbar_images", "calibration_images", "seed", "results", "trace",
     }
 )  # fmt: skip

@@ -60,7 +60,7 @@ class GroupRows:
     @property
     def rows(self) -> NDArray[np.int64]:
         """Rows of each group, int64 (G,)."""
-        return np.count_nonzero(self.marks, axis=0).astype(np.int64)
+        return np.asarray(np.count_nonzero(self.marks, axis=0), dtype=np.int64)
 
 
 def whole_units(marks: NDArray[np.bool_], active_rows: int) -> NDArray[np.bool_]:
