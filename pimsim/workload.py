@@ -101,11 +101,11 @@ class Workload(BaseModel):
     def check_names(self) -> None:
         """Refuses an unknown mapper, mapper option or skip granularity. Raises `MappingError`."""
         from pimsim.mapping.registry import mapper
-        from pimsim.mapping.skipping import GRANULARITIES
+        from pimsim.mapping.skipping import SKIPS
 
         mapper(self.mapping, **self.mapping_options)
-        if self.skip not in GRANULARITIES:
-            raise MappingError(f"skip '{self.skip}'", "unknown skip", None, nearest(self.skip, GRANULARITIES))
+        if self.skip not in SKIPS:
+            raise MappingError(f"skip '{self.skip}'", "unknown skip", None, nearest(self.skip, SKIPS))
 
     @property
     def result_folder(self) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from pimsim.errors import MappingError
+from pimsim.mapping.repeats import ArrayRepeats
 from pimsim.mapping.units import GroupRows, units_per_group, weights_per_group
 from pimsim.network.layers import Geometry, Pair
 
@@ -148,7 +149,8 @@ class ArrayTile:
     Tiles with the same ``block`` and ``column_tile`` add up to the same outputs; tiles with the
     same ``block`` and ``row_tile`` read the same inputs. A block is one group of a grouped
     convolution, or several groups packed block-diagonally. ``kept`` says which of the rows each column group
-    drives; None: every group drives all of them.
+    drives; None: every group drives all of them. ``repeats`` says which operation units take their results from others;
+    None: none of them.
     """
 
     block: int
@@ -157,6 +159,7 @@ class ArrayTile:
     rows: Rows
     columns: Columns
     kept: GroupRows | None = None
+    repeats: ArrayRepeats | None = None
 
     def group_rows(self, weights: int) -> NDArray[np.int64]:
         """Rows that each column group of ``weights`` weight columns drives, int64 (G,).
@@ -173,6 +176,11 @@ class ArrayTile:
                 fix="Place the layer on arrays with the operation unit of this crossbar",
             )
         return self.kept.rows
+
+    def group_reads(self, weights: int, active_rows: int) -> NDArray[np.int64]:
+        """Operation units, one above the other, that each column group reads, int64 (G,). Raises `MappingError`."""
+        rows = self.group_rows(weights)
+        return -(-rows // active_rows) if self.kept is None else self.kept.reads(active_rows)
 
     @property
     def rows_used(self) -> int:

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pimsim.mapping.units import rows_per_unit
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pimsim.mapping.layout import Rows
 
 #: The source of an operation unit without a nonzero weight.
 NOTHING = -1
@@ -30,7 +34,8 @@ class Repeats:
         row_block: row block of each row, int64 (R,), 0 to B - 1: the rows of one operation unit.
         marks: rows with a nonzero weight in each column group, bool (R, G) over the column groups of all arrays.
         source: column group whose result is taken, int64 (B, G): its own where it is read, `NOTHING` where all is zero.
-        shift: binary places by which the odd weights of each weight column are shifted, int64 (B, C).
+        shift: binary places by which the odd weights of each weight column are shifted, int64 (B, G, weights of a
+            group); 0 where there is no column.
         group_array: array of each column group, int64 (G,).
     """
 
@@ -39,6 +44,14 @@ class Repeats:
     source: NDArray[np.int64]
     shift: NDArray[np.int64]
     group_array: NDArray[np.int64]
+
+    def groups(self, array: int) -> NDArray[np.intp]:
+        """The column groups of one array."""
+        return np.flatnonzero(self.group_array == array)
+
+    def column_shift(self, array: int, columns: int) -> NDArray[np.int64]:
+        """`shift` of the weight columns of one array, (B, C)."""
+        return self.shift[:, self.groups(array)].reshape(len(self.shift), -1)[:, :columns]
 
     @cached_property
     def is_read(self) -> NDArray[np.bool_]:
@@ -49,6 +62,12 @@ class Repeats:
     def is_copy(self) -> NDArray[np.bool_]:
         """Operation units whose result is that of another, (B, G)."""
         return np.asarray((self.source != NOTHING) & ~self.is_read, dtype=np.bool_)
+
+    @cached_property
+    def is_shifted(self) -> NDArray[np.bool_]:
+        """Copies of which a weight column is shifted otherwise than that of the source, (B, G)."""
+        sources = np.take_along_axis(self.shift, np.maximum(self.source, 0)[:, :, None], axis=1)
+        return np.asarray(self.is_copy & (sources != self.shift).any(axis=2), dtype=np.bool_)
 
     @property
     def units_read(self) -> int:
@@ -81,8 +100,7 @@ def find_repeats(arrays: Sequence[NDArray[np.int64]], row_block: NDArray[np.int6
     labels = np.stack([_labels(odd[row_block == b], groups) for b in range(len(shift))])
     some = rows_per_unit(nonzero, row_block) > 0
     source = _sources(np.where(some, labels, NOTHING), group_array, len(arrays))
-    real = np.concatenate([np.arange(p.shape[1]) < a.shape[1] for p, a in zip(parts, arrays, strict=True)])
-    return Repeats(row_block, nonzero, source, shift[:, real], group_array)
+    return Repeats(row_block, nonzero, source, shift.reshape(len(shift), groups, weights_per_group), group_array)
 
 
 def common_shift(weights: NDArray[np.int64], row_block: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -93,17 +111,56 @@ def common_shift(weights: NDArray[np.int64], row_block: NDArray[np.int64]) -> ND
     return np.asarray(np.log2(lowest).astype(np.int64))
 
 
-def rows_per_unit(marks: NDArray[np.bool_], row_block: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Marked rows of each operation unit, int64 (B, G)."""
-    rows = np.zeros((int(row_block.max(initial=-1)) + 1, marks.shape[1]), dtype=np.int64)
-    np.add.at(rows, row_block, marks)
-    return rows
+@dataclass(frozen=True, eq=False)
+class ArrayRepeats:
+    """The part of one array in the repeats of all arrays that hold the same rows.
+
+    Attributes:
+        shared: the repeats; the same object for all these arrays.
+        array: number of this array in it.
+        rows: all rows that the arrays hold, driven or not; those of ``shared.row_block``.
+    """
+
+    shared: Repeats
+    array: int
+    rows: Rows
+
+    @property
+    def marks(self) -> NDArray[np.bool_]:
+        """Rows that each column group of this array drives, bool (R, G): those of the units that it reads."""
+        groups = self.shared.groups(self.array)
+        is_read = self.shared.is_read[:, groups][self.shared.row_block]
+        return np.asarray(self.shared.marks[:, groups] & is_read, dtype=np.bool_)
+
+    def copied(self, widths: NDArray[np.int64]) -> int:
+        """Results of a window that this array's columns take from other operation units.
+
+        Args:
+            widths: weight columns of each column group of this array, int64 (G,).
+        """
+        return int((self.shared.is_copy[:, self.shared.groups(self.array)] @ widths).sum())
+
+    def partial_sums(self, widths: NDArray[np.int64]) -> int:
+        """Results of a window that go through the output register because of copies.
+
+        The array writes each unit of its own that has copies once, and reads one result for each of its copies; both
+        take twice the room where a copy is shifted (`pruning-blocks.md` 3.6, similar reuse).
+        """
+        groups, shared = self.shared.groups(self.array), self.shared
+        read = shared.is_copy[:, groups].astype(np.int64) + shared.is_shifted[:, groups]
+        written = np.zeros(shared.source.shape, dtype=np.int64)
+        for copies in (shared.is_copy, shared.is_shifted):
+            block, group = np.nonzero(copies)
+            has = np.zeros(shared.source.shape, dtype=np.int64)
+            has[block, shared.source[block, group]] = 1
+            written += has
+        return int(((read + written[:, groups]) @ widths).sum())
 
 
 def stored_bits(weights: NDArray[np.int64], row_block: NDArray[np.int64]) -> int:
     """Bits of a two's complement word that holds every odd weight, at least 2."""
-    odd = np.abs(weights >> common_shift(weights, row_block)[row_block])
-    return max(2, int(odd.max(initial=0)).bit_length() + 1)
+    odd = weights >> common_shift(weights, row_block)[row_block]
+    return max(2, int(odd.max(initial=0)).bit_length() + 1, (-1 - int(odd.min(initial=0))).bit_length() + 1)
 
 
 def channel_blocks(channel: NDArray[np.integer], group: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from pimsim.errors import MappingError, nearest
 from pimsim.mapping.index_cost import INDEX_FORMATS, index_bits
 from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Rows
 from pimsim.mapping.placement import Placement
+from pimsim.mapping.repeat_skipping import units_left
 from pimsim.mapping.units import GroupRows, whole_units
 from pimsim.network.layers import Geometry
 
@@ -93,6 +94,7 @@ def place(
     pack: str = "tile",
     index_format: str = "bitmap",
     compact: bool | None = None,
+    stored_bits: int | None = None,
 ) -> Placement:
     """The arrays of a mapping with what is zero left out.
 
@@ -101,8 +103,9 @@ def place(
         weight: (OC, IC / groups, K_h, K_w), pruned weights exactly zero; None for a layer without weights,
             which is taken as dense.
         skip: ``none``; ``row``: rows that are zero in every column of their array tile; ``ou``: in each column group
-            of the array's operation unit, the rows that are zero in all its columns; ``array``: tiles without a
-            nonzero cell.
+            of the array's operation unit, the rows that are zero in all its columns; ``repeat``: operation units that
+            are zero, or equal to another one of the same rows up to powers of two (`units_left`); ``array``: tiles
+            without a nonzero cell.
         pack: for ``row``, ``tile`` (each tile keeps its driven rows) or ``layer`` (the kept rows of a block and
             column tile refill arrays).
         index_format: for ``row``, a key of `pimsim.mapping.index_cost.INDEX_FORMATS`. An array in use indexes the
@@ -112,11 +115,16 @@ def place(
         compact: for ``ou``, whether the rows that a column group keeps close up to full operation units (None: they
             do); if not, rows keep their places, and only operation units without a nonzero cell are left out.
 
+        stored_bits: for ``repeat``, bits of a weight for which the columns of the array are made, where they are fewer
+            than those of the weight (`pattern_bits`).
+
     Raises:
         MappingError: an unknown granularity, packing or index format, refilling without row skipping, ``compact``
-            false without unit skipping, or weights of the wrong shape.
+            false without unit skipping, weights of the wrong shape, or repeats without weights.
     """
     _check(mapping, weight, skip, pack, index_format, compact)
+    if skip == "repeat":
+        return _repeats(mapping, weight, index_format, stored_bits)
     nonzero = None if weight is None else weight != 0
     choices = _Skipping(pack, index_format, mapping.array, compact is not False)
     column_tiles = list(_column_tiles(mapping, nonzero))
@@ -132,6 +140,28 @@ def place(
         index_bits=sum(part.index_bits for part in left),
         nonzero_cells=None if weight is None else sum(int(n.sum()) for c in column_tiles for n in c.nonzero),
     )
+
+
+def _repeats(
+    mapping: Mapping, weight: NDArray[np.int64] | None, index_format: str, stored_bits: int | None
+) -> Placement:
+    """Granularity ``repeat``, which looks at arrays side by side."""
+    left = units_left(mapping, weight, index_format, stored_bits)
+    return Placement(
+        mapping=mapping,
+        skip="repeat",
+        pack="tile",
+        tiles=left.tiles,
+        rows_mapped=mapping.rows_mapped,
+        rows_skipped=mapping.rows_mapped - sum(len(tile.rows) for tile in left.tiles),
+        index_bits=left.index_bits,
+        nonzero_cells=None if weight is None else _nonzero_cells(mapping, weight),
+        stored_bits=stored_bits,
+    )
+
+
+def _nonzero_cells(mapping: Mapping, weight: NDArray[np.int64]) -> int:
+    return sum(int(n.sum()) for column_tile in _column_tiles(mapping, weight != 0) for n in column_tile.nonzero)
 
 
 def _keep_all(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
@@ -194,6 +224,8 @@ def _keep_units(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
 GRANULARITIES: MappingProxyType[str, Callable[[_ColumnTile, _Skipping], _Left]] = MappingProxyType(
     {"none": _keep_all, "row": _keep_rows, "ou": _keep_units, "array": _keep_arrays}
 )
+#: All granularities; ``repeat`` looks at column tiles side by side.
+SKIPS = (*GRANULARITIES, "repeat")
 
 
 def _column_tiles(mapping: Mapping, nonzero: NDArray[np.bool_] | None) -> Iterable[_ColumnTile]:
@@ -215,7 +247,7 @@ def _check(
 ) -> None:
     name, geometry = mapping.geometry.name, mapping.geometry
     for kind, value, known in (
-        ("skip", skip, GRANULARITIES),
+        ("skip", skip, SKIPS),
         ("pack", pack, PACKS),
         ("index format", index_format, INDEX_FORMATS),
     ):

@@ -41,17 +41,21 @@ class GroupRows:
         weights: weight columns of a group.
         compact: whether the rows of a group close up to full operation units; otherwise they keep their places in the
             array, and whole units are left out.
+        row_block: row block of each row, int64 (R,): rows of one block are one operation unit of a group, which other
+            rows do not fill up; None where units hold whatever rows come next.
     """
 
     marks: NDArray[np.bool_]
     weights: int
     compact: bool = True
+    row_block: NDArray[np.int64] | None = None
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
             isinstance(other, GroupRows)
             and (self.weights, self.compact) == (other.weights, other.compact)
             and np.array_equal(self.marks, other.marks)
+            and _same(self.row_block, other.row_block)
         )
 
     def __hash__(self) -> int:
@@ -61,6 +65,23 @@ class GroupRows:
     def rows(self) -> NDArray[np.int64]:
         """Rows of each group, int64 (G,)."""
         return np.asarray(np.count_nonzero(self.marks, axis=0), dtype=np.int64)
+
+    def reads(self, active_rows: int) -> NDArray[np.int64]:
+        """Operation units, one above the other, that each group reads, int64 (G,)."""
+        if self.row_block is None:
+            return -(-self.rows // active_rows)
+        return np.asarray(np.count_nonzero(rows_per_unit(self.marks, self.row_block), axis=0), dtype=np.int64)
+
+
+def rows_per_unit(marks: NDArray[np.bool_], row_block: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Marked rows of each group in each row block, int64 (B, G)."""
+    rows = np.zeros((int(row_block.max(initial=-1)) + 1, marks.shape[1]), dtype=np.int64)
+    np.add.at(rows, row_block, marks)
+    return rows
+
+
+def _same(first: NDArray[np.int64] | None, second: NDArray[np.int64] | None) -> bool:
+    return first is second or (first is not None and second is not None and np.array_equal(first, second))
 
 
 def whole_units(marks: NDArray[np.bool_], active_rows: int) -> NDArray[np.bool_]:

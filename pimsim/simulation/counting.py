@@ -53,6 +53,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     units = units_per_group(chip.crossbar.active_columns, per_weight)
     driven = reads * int(groups.rows.sum()) * units
     outputs, merges = _outputs(work.placement.tiles)
+    copied, passed = _copies(work.placement)
     counts = Counter(
         {
             "adc": conversions,
@@ -62,8 +63,9 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             "input_register_read_bits": driven * chip.macro.row_driver.bits,
             "crossbar": reads * int(groups.rows @ groups.widths) * per_weight,
             "array_steps": reads * int(groups.row_groups.sum()) * units,
-            "output_register": reads * int(groups.row_groups @ groups.widths) + windows * merges,
-            "tile_shift_add": sum(work.windows_of(i) * _macro_joins(work, i) for i in range(work.replication)),
+            "output_register": reads * int(groups.row_groups @ groups.widths) + windows * (merges + copied + passed),
+            "tile_shift_add": windows * copied
+            + sum(work.windows_of(i) * _macro_joins(work, i) for i in range(work.replication)),
             "activation": windows * outputs,
             "tile_output_register_bits": 2 * windows * outputs * work.output_bits,
             "bus": _over_replicas(work, lambda round_: sum(load.bytes for load in round_.loads)),
@@ -91,7 +93,30 @@ def _column_groups(placement: Placement, chip: Chip) -> _ColumnGroups:
     weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
     rows = np.concatenate([tile.group_rows(weights) for tile in placement.tiles])
     widths = np.concatenate([group_widths(len(tile.columns), weights) for tile in placement.tiles])
-    return _ColumnGroups(rows, -(-rows // chip.crossbar.active_rows), widths)
+    reads = [tile.group_reads(weights, chip.crossbar.active_rows) for tile in placement.tiles]
+    return _ColumnGroups(rows, np.concatenate(reads), widths)
+
+
+def _copies(placement: Placement) -> tuple[int, int]:
+    """Results that a window uses again, and results that pass the output register for that, over all arrays.
+
+    Each is written by its source once and read for each copy, double where the copy is shifted.
+    """
+    weights = placement.mapping.array.weights_per_group
+    copied = passed = 0
+    for repeats in {id(t.repeats.shared): t.repeats.shared for t in placement.tiles if t.repeats is not None}.values():
+        widths = np.full(repeats.source.shape[1], weights)
+        for tile in placement.tiles:
+            if tile.repeats is not None and tile.repeats.shared is repeats:
+                groups = repeats.groups(tile.repeats.array)
+                widths[groups[-1]] = len(tile.columns) - weights * (len(groups) - 1)
+        for block in range(len(repeats.source)):
+            for source in set(repeats.source[block][repeats.is_copy[block]].tolist()):
+                copies = np.flatnonzero((repeats.source[block] == source) & repeats.is_copy[block])
+                shifted = repeats.is_shifted[block, copies]
+                copied += int(widths[copies].sum())
+                passed += int(widths[copies] @ (1 + shifted)) + int(widths[source]) * (1 + bool(shifted.any()))
+    return copied, passed
 
 
 def programmed_cells(placement: Placement, chip: Chip) -> int:

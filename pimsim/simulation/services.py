@@ -20,7 +20,7 @@ class Activation:
 
     Attributes:
         rows: rows driven by each column group, r_g (G_c entries).
-        row_groups: reads that these take, ceil(r_g / h).
+        row_groups: reads that these take, ceil(r_g / h) unless operation units are left partly filled.
         columns: physical columns converted in each column group.
         updates: weight columns whose last slice stands in each column group (output-register updates).
         conversions_each: conversions that each ADC makes in a step, k_eff, by column group.
@@ -84,15 +84,18 @@ def activations(array: ArrayWork, input_steps: int, chip: Chip) -> Activation:
     rows: list[int] = []
     columns: list[int] = []
     updates: list[int] = []
-    for driven, width in zip(array.group_rows, _chunks(array.weight_columns, weights), strict=True):
+    reads: list[int] = []
+    groups = zip(array.group_rows, array.group_reads, _chunks(array.weight_columns, weights), strict=True)
+    for driven, read, width in groups:
         units = _chunks(width * per_weight, crossbar.active_columns)
         rows += [driven] * len(units)
+        reads += [read] * len(units)
         columns += units
         updates += [*[0] * (len(units) - 1), width]
     converters = ceil_div(crossbar.active_columns, adc.columns)
     return Activation(
         tuple(rows),
-        tuple(ceil_div(driven, crossbar.active_rows) for driven in rows),
+        tuple(reads),
         tuple(columns),
         tuple(updates),
         tuple(ceil_div(used, converters) for used in columns),

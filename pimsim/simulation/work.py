@@ -9,11 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
+from pimsim.errors import SimulationError
 from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
-from pimsim.mapping.units import weights_per_group
+from pimsim.mapping.units import group_widths, weights_per_group
 from pimsim.network.layers import DigitalOp, Layer
 from pimsim.simulation.routing import Link
 
@@ -25,6 +26,7 @@ class ArrayWork:
     Attributes:
         rows: physical rows that hold a weight.
         group_rows: rows that each column group (whole weights of an operation unit) drives, r_g.
+        group_reads: operation units, one above the other, that these take.
         weight_columns: weights side by side.
         columns: physical columns.
         tile, macro, array: hardware tile, macro of that tile, array of that macro.
@@ -32,6 +34,7 @@ class ArrayWork:
 
     rows: int
     group_rows: tuple[int, ...]
+    group_reads: tuple[int, ...]
     weight_columns: int
     columns: int
     tile: int
@@ -59,9 +62,10 @@ class Round:
     Attributes:
         arrays: the array tiles of this programming round, of one replica or of several.
         loads: by hardware tile in use.
-        merges: partial-sum additions over array tiles.
+        merges: partial-sum additions over array tiles, and results that pass the output register to be used again.
         tile_merges: those of them that join macros (or rounds), done by the tile's adders; the arrays of one macro
-            add into its output register (ISAAC, stages 19 and 20).
+            add into its output register (ISAAC, stages 19 and 20). Results that are used again are shifted and added
+            there too.
         outputs: outputs finished in this round.
         partial_bytes_read, partial_bytes_written: sums kept in the buffer between rounds.
     """
@@ -161,10 +165,21 @@ def layer_work(
     digital: tuple[DigitalOp, ...] = (),
     route: tuple[Link, ...] = (),
 ) -> LayerWork:
-    """Place a layer's array tiles on the chip, ``arrays`` at a time (None: all resident), replica after replica."""
+    """Place a layer's array tiles on the chip, ``arrays`` at a time (None: all resident), replica after replica.
+
+    Raises:
+        SimulationError: operation units that repeat others, on arrays that take turns.
+    """
     tiles = placement.tiles
     size = max(1, len(tiles) if arrays is None else min(arrays, len(tiles)))
     chunks = [tiles[i : i + size] for i in range(0, len(tiles), size)]
+    if len(chunks) > 1 and any(tile.repeats is not None for tile in tiles):
+        raise SimulationError(
+            f"arrays={size} for a layer of {len(tiles)} with skip 'repeat'",
+            "a result that is used again would have to wait for arrays of a later round",
+            layer.name,
+            "Give all its arrays at once, or use skip 'ou'",
+        )
     inputs = _Inputs(layer.precision.activation_bits)
     replicas = tuple(_rounds(chunks, chip, first_array + copy * size, placement, inputs) for copy in range(replication))
     steps = input_steps(
@@ -204,7 +219,20 @@ def _round(
         finished = done[key] == total[key]
         outputs += finished * width[key]
         written += (not finished) * width[key] * PARTIAL_SUM_BYTES
+    copied, passed = _copies(chunk)
+    merges, tile_merges = merges + copied + passed, tile_merges + copied
     return Round(works, inputs.loads(chunk, works), merges, tile_merges, outputs, read, written)
+
+
+def _copies(chunk: tuple[ArrayTile, ...]) -> tuple[int, int]:
+    """Results of a window that are shifted and added once more, and results in the output register for that."""
+    copied = passed = 0
+    for tile in chunk:
+        if tile.repeats is not None and tile.kept is not None:
+            widths = group_widths(len(tile.columns), tile.kept.weights)
+            copied += tile.repeats.copied(widths)
+            passed += tile.repeats.partial_sums(widths)
+    return copied, passed
 
 
 def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: int) -> tuple[ArrayWork, ...]:
@@ -217,6 +245,7 @@ def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: in
             ArrayWork(
                 tile.rows_used,
                 tuple(tile.group_rows(weights).tolist()),
+                tuple(tile.group_reads(weights, chip.crossbar.active_rows).tolist()),
                 columns,
                 columns * per_weight,
                 macro // chip.tile.macros,

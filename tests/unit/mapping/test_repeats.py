@@ -13,9 +13,9 @@ from pimsim.mapping.repeats import (
     even_blocks,
     find_repeats,
     group_sizes,
-    rows_per_unit,
     stored_bits,
 )
+from pimsim.mapping.units import rows_per_unit
 
 
 @st.composite

@@ -1,0 +1,182 @@
+"""Skip granularity ``repeat``: which operation units of a layer are read, and the index that names the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pimsim.errors import MappingError
+from pimsim.mapping.index_cost import index_bits
+from pimsim.mapping.layout import ArrayTile, Mapping, Rows
+from pimsim.mapping.repeats import (
+    ArrayRepeats,
+    Repeats,
+    channel_blocks,
+    even_blocks,
+    find_repeats,
+    group_sizes,
+    stored_bits,
+)
+from pimsim.mapping.units import GroupRows, rows_per_unit
+from pimsim.network.layers import Geometry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Weight = NDArray[np.int64]
+
+#: Bits of the index for each operation unit: the unit whose result is taken, and how far to shift it.
+_SOURCE_BITS, _SHIFT_BITS = 8, 8
+#: Bits for each choice of rows in a row block: the number of operation units that use it, one after another.
+_RUN_BITS = 8
+
+
+@dataclass(frozen=True)
+class UnitsLeft:
+    """What is left of a layer.
+
+    Attributes:
+        tiles: arrays with an operation unit that is read, in the mapping's order.
+        index_bits: of rows, sources and shifts.
+    """
+
+    tiles: tuple[ArrayTile, ...]
+    index_bits: int
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Arrays of one block that hold the same rows, with their integer weights (R, C)."""
+
+    tiles: tuple[ArrayTile, ...]
+    cells: tuple[Weight, ...]
+
+    @property
+    def rows(self) -> Rows:
+        return self.tiles[0].rows
+
+
+def units_left(mapping: Mapping, weight: Weight | None, index_format: str, bits: int | None) -> UnitsLeft:
+    """The operation units that must be read so that every other one is zero or a shifted copy.
+
+    Operation units are cut in several ways, in h rows as they lie in the array and in groups of 1, 2, 4, ... input
+    channels of which no column uses more than h rows, and the way with the fewest reads is taken (the first of those).
+
+    Args:
+        mapping: the dense layout; its array has an operation unit.
+        weight: (OC, IC / groups, K_h, K_w).
+        index_format: of the rows that a unit drives, where it does not drive all of its row block.
+        bits: bits of a weight that the columns of the array are made for; None: the weight's own, which always are
+            enough.
+
+    Raises:
+        MappingError: no weights, or weights that no cut brings to so many bits.
+    """
+    name = mapping.geometry.name
+    if weight is None:
+        rule = "which operation units repeat others is seen from the weights"
+        raise MappingError("skip 'repeat' without weights", rule, name, "Give a checkpoint, or use skip 'ou'")
+    sets = tuple(_sets(mapping, weight))
+    found = [cut for cut in _cuts(mapping, sets) if bits is None or cut.bits <= bits]
+    if not found:
+        least = min(cut.bits for cut in _cuts(mapping, sets))
+        given = f"weights that need {least} bits in an operation unit"
+        raise MappingError(given, f"the array is laid out for {bits}", name, "Map the layer for that many bits")
+    best = min(found, key=lambda cut: sum(one.units_read for one in cut.repeats))
+    return _left(mapping, sets, best, index_format)
+
+
+def pattern_bits(geometry: Geometry, weight: Weight, weight_bits: int, active_rows: int) -> int:
+    """Bits of a weight in the cells, once every operation unit is divided by its largest common power of two.
+
+    Operation units are groups of input channels of which no output uses more than ``active_rows`` rows; where there
+    are no such groups nothing is gained, and the answer is ``weight_bits``.
+    """
+    ic, oc = geometry.group_channels
+    taps = geometry.kernel[0] * geometry.kernel[1]
+    channel = np.repeat(np.arange(ic), taps)
+    matrices = [outputs.reshape(oc, -1).T for outputs in np.split(weight, geometry.out_channels // oc)]
+    needed = [
+        min((stored_bits(m, blocks) for blocks in _fitting(channel, m != 0, active_rows)), default=weight_bits)
+        for m in matrices
+    ]
+    return min(weight_bits, max(needed))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One way to cut operation units: the repeats of every set of arrays, and the bits that are stored."""
+
+    repeats: tuple[Repeats, ...]
+    bits: int
+
+
+def _cuts(mapping: Mapping, sets: tuple[_Set, ...]) -> Iterator[_Cut]:
+    height, weights = mapping.array.active_rows, mapping.array.weights_per_group
+    channels = int(max((int(one.rows.channel.max()) for one in sets), default=0)) + 1
+    for size in (None, *group_sizes(channels)):
+        blocks = [
+            even_blocks(len(one.rows), height) if size is None else channel_blocks(one.rows.channel, size)
+            for one in sets
+        ]
+        repeats = tuple(find_repeats(one.cells, block, weights) for one, block in zip(sets, blocks, strict=True))
+        if any(one.most_rows > height for one in repeats):
+            return
+        bits = [stored_bits(np.concatenate(one.cells, axis=1), b) for one, b in zip(sets, blocks, strict=True)]
+        yield _Cut(repeats, max(bits, default=2))
+
+
+def _fitting(channel: NDArray[np.int64], marks: NDArray[np.bool_], height: int) -> Iterator[NDArray[np.int64]]:
+    for size in group_sizes(int(channel.max()) + 1):
+        blocks = channel_blocks(channel, size)
+        if int(rows_per_unit(marks, blocks).max(initial=0)) > height:
+            return
+        yield blocks
+
+
+def _sets(mapping: Mapping, weight: Weight) -> Iterator[_Set]:
+    together: dict[tuple[int, Rows], list[ArrayTile]] = {}
+    for tile in mapping.tiles:
+        together.setdefault((tile.block, tile.rows), []).append(tile)
+    for tiles in together.values():
+        yield _Set(tuple(tiles), tuple(mapping.cell_weights(tile, weight) for tile in tiles))
+
+
+def _left(mapping: Mapping, sets: tuple[_Set, ...], cut: _Cut, index_format: str) -> UnitsLeft:
+    left: dict[int, ArrayTile] = {}
+    bits = 0
+    for one, repeats in zip(sets, cut.repeats, strict=True):
+        for array, tile in enumerate(one.tiles):
+            kept = _driven(tile, ArrayRepeats(repeats, array, tile.rows), mapping.array.weights_per_group)
+            if kept is not None:
+                left[id(tile)] = kept
+        bits += _index_bits(repeats, index_format)
+    tiles = tuple(left[id(tile)] for tile in mapping.tiles if id(tile) in left)
+    return UnitsLeft(tiles, bits)
+
+
+def _driven(tile: ArrayTile, own: ArrayRepeats, weights: int) -> ArrayTile | None:
+    """The array with the rows of the units that it reads; None for one that reads nothing."""
+    marks = own.marks
+    used = np.asarray(marks.any(axis=1), dtype=np.bool_)
+    if not used.any():
+        return None
+    row_block = np.unique(own.shared.row_block[used], return_inverse=True)[1].astype(np.int64)
+    kept = GroupRows(marks[used], weights, True, row_block)
+    return replace(tile, rows=tile.rows.take(used), kept=kept, repeats=own)
+
+
+def _index_bits(repeats: Repeats, index_format: str) -> int:
+    """The rows of each choice that the units of a row block drive, then source and shift of every unit."""
+    bits = 0
+    for block in range(len(repeats.source)):
+        marks = repeats.marks[repeats.row_block == block]
+        choices = np.unique(marks[:, marks.any(axis=0)], axis=1).T
+        if not all(choice.all() for choice in choices):
+            bits += sum(index_bits(index_format, choice) + _RUN_BITS for choice in choices)
+    if repeats.is_copy.any():
+        bits += repeats.source.size * (_SOURCE_BITS + _SHIFT_BITS * bool(repeats.is_shifted.any()))
+    return bits
