@@ -1,4 +1,4 @@
-"""Operation units that repeat others: read once, used often; counted by looking at the cells, computed by the sources."""
+"""Operation units that repeat others: read once, used often; counted at the cells, computed by the sources."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_reads_copies_and_traffic_are_those_of_the_cells(case: Case) -> None:
     assert case.placement.unit_steps == reads * case.placement.mapping.array.units_per_group
     assert result.array_steps == work.windows * work.input_steps * case.placement.unit_steps
     none = place(case.placement.mapping, case.layer.weight, "ou")
-    assert sum(map(lambda one: int(one.is_copy.sum()), shared.values())) == total - reads
+    assert sum(int(one.is_copy.sum()) for one in shared.values()) == total - reads
     assert case.placement.unit_steps <= none.dense_unit_steps
     if case.placement.mapping.array.weights_per_group == 1 and len(work.rounds[0].arrays):
         without = simulate_layer(layer_work(case.layer, none, case.machine), case.machine)
@@ -178,11 +178,11 @@ def test_one_copy_costs_a_shift_an_addition_and_its_partial_sums() -> None:
 def test_repeats_need_weights_and_enough_bits() -> None:
     layer, placement = two_outputs()
     with pytest.raises(
-        MappingError, match="layer: skip 'repeat' without weights: .* Give a checkpoint, or use skip 'ou'"
+        MappingError, match=r"layer: skip 'repeat' without weights: .* Give a checkpoint, or use skip 'ou'"
     ):
         place(placement.mapping, None, "repeat")
     with pytest.raises(
-        MappingError, match="weights that need 3 bits in an operation unit: the array is laid out for 2"
+        MappingError, match=r"weights that need 3 bits in an operation unit: the array is laid out for 2"
     ):
         place(placement.mapping, layer.weight, "repeat", stored_bits=2)
 
@@ -192,7 +192,5 @@ def test_arrays_that_take_turns_are_refused() -> None:
     geometry = Geometry("layer", 3, 4, (1, 1), (2, 2))
     layer = Layer(geometry, Precision(8, 2, False), weight)
     placement = place(map_layer(geometry, ArrayShape(8, 16, 8, (8, 8)), "im2col"), weight, "repeat")
-    with pytest.raises(
-        SimulationError, match="arrays=1 for a layer of 2 with skip 'repeat': a result .* would have to wait"
-    ):
+    with pytest.raises(SimulationError, match=r"arrays=1 for a layer of 2 .*: a result .* would have to wait"):
         layer_work(layer, placement, machine_of((8, 8), 8, 16), arrays=1)
