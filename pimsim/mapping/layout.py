@@ -14,7 +14,7 @@ import numpy as np
 
 from pimsim.errors import MappingError
 from pimsim.mapping.repeats import ArrayRepeats
-from pimsim.mapping.units import GroupRows, units_per_group, weights_per_group
+from pimsim.mapping.units import GroupRows, Heights, closed_up, units_per_group, weights_per_group
 from pimsim.network.layers import Geometry, Pair
 
 if TYPE_CHECKING:
@@ -177,10 +177,17 @@ class ArrayTile:
             )
         return self.kept.rows
 
+    def group_units(self, weights: int, active_rows: int) -> tuple[Heights, ...]:
+        """Operation units that each column group reads, one above the other. Raises `MappingError`."""
+        groups = len(self.group_rows(weights))
+        if self.kept is None:
+            return (closed_up(len(self.rows), active_rows),) * groups
+        return self.kept.units(active_rows)
+
     def group_reads(self, weights: int, active_rows: int) -> NDArray[np.int64]:
-        """Operation units, one above the other, that each column group reads, int64 (G,). Raises `MappingError`."""
-        rows = self.group_rows(weights)
-        return -(-rows // active_rows) if self.kept is None else self.kept.reads(active_rows)
+        """How many units those are, int64 (G,)."""
+        units = self.group_units(weights, active_rows)
+        return np.array([sum(count for count, _ in heights) for heights in units], dtype=np.int64)
 
     @property
     def rows_used(self) -> int:

@@ -8,6 +8,7 @@ side that drive the same rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,10 @@ def group_widths(weight_columns: int, weights: int) -> NDArray[np.int64]:
     """Weight columns in each group of ``weights``, int64 (G,); the last holds what is left."""
     starts = np.arange(0, weight_columns, weights)
     return np.minimum(weights, weight_columns - starts).astype(np.int64)
+
+
+#: Operation units one above the other as runs of equal ones: (how many, rows that each drives).
+Heights = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +71,20 @@ class GroupRows:
         """Rows of each group, int64 (G,)."""
         return np.asarray(np.count_nonzero(self.marks, axis=0), dtype=np.int64)
 
-    def reads(self, active_rows: int) -> NDArray[np.int64]:
-        """Operation units, one above the other, that each group reads, int64 (G,)."""
+    def units(self, active_rows: int) -> tuple[Heights, ...]:
+        """Operation units of each group, in order."""
         if self.row_block is None:
-            return -(-self.rows // active_rows)
-        return np.asarray(np.count_nonzero(rows_per_unit(self.marks, self.row_block), axis=0), dtype=np.int64)
+            return tuple(closed_up(rows, active_rows) for rows in self.rows.tolist())
+        heights = rows_per_unit(self.marks, self.row_block).T.tolist()
+        return tuple(
+            tuple((len(list(run)), rows) for rows, run in groupby(rows for rows in group if rows)) for group in heights
+        )
+
+
+def closed_up(rows: int, active_rows: int) -> Heights:
+    """Rows in units of h: the full ones, and what is left."""
+    full, rest = divmod(rows, active_rows)
+    return ((full, active_rows),) * (full > 0) + ((1, rest),) * (rest > 0)
 
 
 def rows_per_unit(marks: NDArray[np.bool_], row_block: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pimsim.errors import SimulationError
+from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
-from pimsim.mapping.units import group_widths, units_per_group, weights_per_group
+from pimsim.mapping.units import Heights, group_widths, units_per_group, weights_per_group
 from pimsim.simulation.building import digital_operations
+from pimsim.simulation.costs import conversions_at
 from pimsim.simulation.plan import LayerPlan
-from pimsim.simulation.services import ceil_div
+from pimsim.simulation.services import ceil_div, is_fused
 from pimsim.simulation.work import LayerWork, Round
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     counts = Counter(
         {
             "adc": conversions,
-            "sample_hold": 0 if chip.timing.discipline == "multiplexed" else conversions,
+            "sample_hold": 0 if is_fused(chip) else conversions,
             "shift_add": conversions,
             "row_driver": driven,
             "input_register_read_bits": driven * chip.macro.row_driver.bits,
@@ -74,27 +76,65 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             ),
         }
     )
-    counts["index_decode"] = counts["array_steps"] if work.placement.index_bits else 0
+    counts.update(_index_counts(work, chip, counts["array_steps"]))
+    counts.update(_conversions_by_bits(groups, chip, reads * per_weight))
     counts.update(_port_counts(work, chip))
     counts.update(digital_operations(work.digital))
     return counts
 
 
+def _index_counts(work: LayerWork, chip: Chip, array_steps: int) -> dict[str, int]:
+    """Decoded steps and fetched bytes of a layer with an index; bytes that are held are not fetched with windows."""
+    placement, index = work.placement, chip.index
+    if not placement.index_bits or not placement.tiles:
+        return {}
+    weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
+    h = chip.crossbar.active_rows
+    units = [int(tile.group_reads(weights, h).max()) for tile in placement.tiles]
+    fetches = {
+        "image": 0,
+        "unit-row": work.windows * sum(units),
+        "unit": array_steps // work.input_steps,
+    }
+    return {"index_decode": array_steps, "index_bytes": fetches[index.fetch] * index.fetch_bytes}
+
+
+def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Counter[str]:
+    """Conversions by the bits that they resolve, where the converter may stop early."""
+    counts: Counter[str] = Counter()
+    if chip.macro.adc.resolution == "fixed":
+        return counts
+    columns: Counter[int] = Counter()
+    for heights, width in zip(groups.heights, groups.widths.tolist(), strict=True):
+        for units, rows in heights:
+            columns[rows] += units * width
+    most = max(columns)
+    for rows, converted in columns.items():
+        driven = rows if chip.macro.adc.resolution == "dynamic" else most
+        counts[conversions_at(resolved_bits(chip.macro, driven))] += times * converted
+    return counts
+
+
 @dataclass(frozen=True)
 class _ColumnGroups:
-    """The column groups of all arrays: rows that each drives, its row groups, and its weight columns, int64 (G,)."""
+    """The column groups of all arrays: rows that each drives, its reads, and its weight columns, int64 (G,).
+
+    ``heights`` are the rows of its operation units.
+    """
 
     rows: NDArray[np.int64]
     row_groups: NDArray[np.int64]
     widths: NDArray[np.int64]
+    heights: tuple[Heights, ...]
 
 
 def _column_groups(placement: Placement, chip: Chip) -> _ColumnGroups:
     weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
     rows = np.concatenate([tile.group_rows(weights) for tile in placement.tiles])
     widths = np.concatenate([group_widths(len(tile.columns), weights) for tile in placement.tiles])
-    reads = [tile.group_reads(weights, chip.crossbar.active_rows) for tile in placement.tiles]
-    return _ColumnGroups(rows, np.concatenate(reads), widths)
+    heights = tuple(group for tile in placement.tiles for group in tile.group_units(weights, chip.crossbar.active_rows))
+    reads = np.array([sum(units for units, _ in group) for group in heights], dtype=np.int64)
+    return _ColumnGroups(rows, reads, widths, heights)
 
 
 def _copies(placement: Placement) -> tuple[int, int]:

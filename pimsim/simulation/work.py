@@ -14,7 +14,7 @@ from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
-from pimsim.mapping.units import group_widths, weights_per_group
+from pimsim.mapping.units import Heights, group_widths, weights_per_group
 from pimsim.network.layers import DigitalOp, Layer
 from pimsim.simulation.routing import Link
 
@@ -25,21 +25,24 @@ class ArrayWork:
 
     Attributes:
         rows: physical rows that hold a weight.
-        group_rows: rows that each column group (whole weights of an operation unit) drives, r_g.
-        group_reads: operation units, one above the other, that these take.
+        group_units: operation units of each column group (whole weights of a unit), as runs (number, rows of each).
         weight_columns: weights side by side.
         columns: physical columns.
         tile, macro, array: hardware tile, macro of that tile, array of that macro.
     """
 
     rows: int
-    group_rows: tuple[int, ...]
-    group_reads: tuple[int, ...]
+    group_units: tuple[Heights, ...]
     weight_columns: int
     columns: int
     tile: int
     macro: int
     array: int
+
+    @property
+    def most_rows(self) -> int:
+        """The most rows that one of its operation units drives."""
+        return max((rows for heights in self.group_units for _, rows in heights), default=0)
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,11 @@ class LayerWork:
     def tiles(self) -> tuple[int, ...]:
         """Hardware tiles in use, in order."""
         return tuple(sorted({load.tile for round_ in self.rounds for load in round_.loads}))
+
+    @property
+    def most_rows(self) -> int:
+        """The most rows that an operation unit of the layer drives."""
+        return max((array.most_rows for round_ in self.replicas[0] for array in round_.arrays), default=0)
 
     def rounds_of(self, copies: int) -> tuple[Round, ...]:
         """The rounds of a window slot in which only the first ``copies`` replicas have a window."""
@@ -244,8 +252,7 @@ def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: in
         works.append(
             ArrayWork(
                 tile.rows_used,
-                tuple(tile.group_rows(weights).tolist()),
-                tuple(tile.group_reads(weights, chip.crossbar.active_rows).tolist()),
+                tile.group_units(weights, chip.crossbar.active_rows),
                 columns,
                 columns * per_weight,
                 macro // chip.tile.macros,
