@@ -1,0 +1,76 @@
+"""Recognising a layer with output phases: a strided convolution, a pixel shuffle and a crop become one crossbar layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from pimsim.network.layers import Pair
+from pimsim.network.phases import sliding_kernels
+from pimsim.network.steps import CrossbarOp
+
+
+def with_phases(op: CrossbarOp, phases: Pair, blocks: Sequence[int], padded: Pair) -> CrossbarOp | None:
+    """A convolution whose output channels a pixel shuffle lays beside each other, as a layer with phases.
+
+    Kernels slide where no weight lies beside the taps that an ordinary convolution would have in each phase; what was
+    no weight then stays an idle cell. Otherwise they are anchored.
+
+    Args:
+        op: the strided convolution; its kernels are those of all phases.
+        phases: the factors of the shuffle.
+        blocks: output size (H, W) of the convolution.
+        padded: size of the padded input.
+
+    Returns:
+        None where the steps between outputs are no whole pixels (upsampling), or a phase has a bias of its own.
+    """
+    bias = _common_bias(op, phases)
+    if op.phases != (1, 1) or any(s % n for s, n in zip(op.stride, phases, strict=True)) or bias is False:
+        return None
+    stride = op.stride[0] // phases[0], op.stride[1] // phases[1]
+    needed = [
+        (count - 1) * s + d * (k - 1) + 1
+        for count, s, d, k in zip(blocks, op.stride, op.dilation, op.weight.shape[2:], strict=True)
+    ]
+    left_over = (padded[0] - needed[0], padded[1] - needed[1])
+    found = replace(op, phases=phases, anchored=True, stride=stride, bias=bias)
+    found = _without_border(found, left_over)
+    if found is None or min(d * (k - 1) + 1 - (n - 1) * s for d, k, n, s in zip(
+        op.dilation, op.weight.shape[2:], phases, stride, strict=True)) < 1:  # fmt: skip
+        return None
+    sliding = sliding_kernels(op.weight, phases, stride) if op.dilation == (1, 1) else None
+    return found if sliding is None else replace(found, weight=sliding, anchored=False)
+
+
+def cropped(
+    op: CrossbarOp, before: Sequence[int], after: Sequence[int], axis: int, start: int | None = None, *_: Any
+) -> CrossbarOp | None:
+    """A layer with phases whose last outputs are cut off; None for any other slice.
+
+    The blocks stay as they are: fewer rows and columns at the end are less padding there.
+    """
+    cut = [b - a if isinstance(b, int) else 0 for b, a in zip(before[2:], after[2:], strict=True)]
+    if op.phases == (1, 1) or start or len(after) != 4 or (axis % 4 < 2 and any(cut)):
+        return None
+    whole_images = before[1:2] == after[1:2] and str(before[0]) == str(after[0])
+    fits = all(c < n for c, n in zip(cut, op.phases, strict=True))
+    return _without_border(op, (cut[0] * op.stride[0], cut[1] * op.stride[1])) if whole_images and fits else None
+
+
+def _without_border(op: CrossbarOp, pixels: Pair) -> CrossbarOp | None:
+    """The layer with less padding at the bottom and right; None where there is less of it."""
+    top, bottom, left, right = op.padding
+    bottom, right = bottom - pixels[0], right - pixels[1]
+    return replace(op, padding=(top, bottom, left, right)) if min(bottom, right) >= 0 else None
+
+
+def _common_bias(op: CrossbarOp, phases: Pair) -> torch.Tensor | None | bool:
+    """The bias of each channel, None without one, False where its phases differ."""
+    if op.bias is None:
+        return None
+    rows = op.bias.reshape(-1, phases[0] * phases[1])
+    return rows[:, 0].clone() if bool((rows == rows[:, :1]).all()) else False
