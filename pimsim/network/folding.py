@@ -18,7 +18,7 @@ from torch import Tensor, fx
 
 from pimsim.network.exporting import ExportedGraph
 from pimsim.network.layers import Pair
-from pimsim.network.phase_folding import cropped, with_phases
+from pimsim.network.phase_folding import cropped, shuffle_chain, with_phases
 from pimsim.network.steps import CrossbarOp, Step, StepGraph, Value, is_in_place, references
 
 _aten = torch.ops.aten
@@ -190,20 +190,25 @@ class _Folder:
     # Output phases
 
     def _fold_phases(self, node: fx.Node, args: tuple[Any, ...]) -> bool:
-        previous = self.steps.get(args[0].name) if args and isinstance(args[0], Value) else None
-        if previous is None or previous.crossbar is None or not self._feeds_only(args[0].name, node):
+        """A pixel shuffle behind a strided convolution, or a crop behind that, becomes part of the layer."""
+        chain, phases = shuffle_chain(node)
+        source: Any = chain[0].args[0] if chain[0].args else None
+        name = self._resolve(source.name) if isinstance(source, fx.Node) else ""
+        if name not in self.padded or not self._feeds_only(name, chain[0]) or any(len(n.users) > 1 for n in chain[:-1]):
             return False
-        before, after = (tuple(n.meta["val"].shape) for n in (node.args[0], node))  # type: ignore[union-attr]
-        if node.target is _aten.pixel_shuffle.default and args[0].name in self.padded:
-            op = with_phases(previous.crossbar, (args[1], args[1]), before[2:], self.padded[args[0].name])
-        elif node.target is _aten.slice.Tensor:
-            op = cropped(previous.crossbar, before, after, int(args[1]) if len(args) > 1 else 0, *args[2:])
+        previous = self.steps[name]
+        assert previous.crossbar is not None
+        before, after = (tuple(n.meta["val"].shape) for n in (source, node))
+        if phases is not None:
+            op = with_phases(previous.crossbar, phases, before[2:], self.padded[name])
         else:
-            return False
+            op = cropped(previous.crossbar, before, after, *args[1:]) if node.target is _aten.slice.Tensor else None
         if op is None:
             return False
-        self.steps[args[0].name] = replace(previous, crossbar=op)
-        self.alias[node.name], self.last[args[0].name] = args[0].name, node.name
+        for folded in chain[:-1]:
+            self.steps.pop(folded.name, None)
+        self.steps[name] = replace(previous, crossbar=op)
+        self.alias[node.name], self.last[name] = name, node.name
         return True
 
 

@@ -72,10 +72,10 @@ class PhaseConv2d(nn.Conv2d):
         """The map (N, OC, O_h, O_w) of images (N, IC, H, W)."""
         (top, left), (k_h, k_w) = (int(side) for side in self.padding), self.base_kernel
         size = input.shape[2] + 2 * top - k_h + 1, input.shape[3] + 2 * left - k_w + 1
-        outputs = convolve_blocks(
-            input, self.phase_weight(), self.outputs, self.outputs, size, (top, top, left, left), groups=self.groups
-        )
-        return outputs if self.bias is None else outputs + self.bias.reshape(1, -1, 1, 1)
+        return convolve_blocks(
+            input, self.phase_weight(), self.bias, self.outputs, self.outputs, size, (top, top, left, left),
+            groups=self.groups,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         """As torch prints a layer, with window and omitted pixels."""

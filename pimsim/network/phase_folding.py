@@ -7,10 +7,33 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import fx
 
 from pimsim.network.layers import Pair
 from pimsim.network.phases import sliding_kernels
 from pimsim.network.steps import CrossbarOp
+
+
+_aten = torch.ops.aten
+_RESHAPE = (_aten.reshape.default, _aten.view.default)
+
+
+def shuffle_chain(node: fx.Node) -> tuple[tuple[fx.Node, ...], Pair | None]:
+    """The nodes of a pixel shuffle that ends with ``node``, and its factors; the node alone and None for no shuffle.
+
+    Besides ``pixel_shuffle`` this is the reshape, permutation and reshape of `pimsim.network.phases.shuffle`.
+    """
+    if node.target is _aten.pixel_shuffle.default:
+        return (node,), (int(node.args[1]), int(node.args[1]))  # type: ignore[arg-type]
+    permuted: Any = node.args[0] if node.target in _RESHAPE else None
+    split: Any = permuted.args[0] if getattr(permuted, "target", None) is _aten.permute.default else None
+    if getattr(split, "target", None) not in _RESHAPE or list(permuted.args[1]) != [0, 1, 4, 2, 5, 3]:
+        return (node,), None
+    source, shape, after = (tuple(each.meta["val"].shape) for each in (split.args[0], split, node))
+    _, channels, n_h, n_w, height, width = shape
+    splits = len(source) == 4 and source[1:] == (channels * n_h * n_w, height, width)
+    joins = after[1:] == (channels, height * n_h, width * n_w)
+    return ((split, permuted, node), (n_h, n_w)) if splits and joins else ((node,), None)
 
 
 def with_phases(op: CrossbarOp, phases: Pair, blocks: Sequence[int], padded: Pair) -> CrossbarOp | None:
@@ -47,7 +70,7 @@ def with_phases(op: CrossbarOp, phases: Pair, blocks: Sequence[int], padded: Pai
 
 
 def cropped(
-    op: CrossbarOp, before: Sequence[int], after: Sequence[int], axis: int, start: int | None = None, *_: Any
+    op: CrossbarOp, before: Sequence[int], after: Sequence[int], axis: int = 0, start: int | None = None, *_: Any
 ) -> CrossbarOp | None:
     """A layer with phases whose last outputs are cut off; None for any other slice.
 

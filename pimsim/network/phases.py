@@ -63,14 +63,15 @@ def shuffle(blocks: Tensor, phases: Pair) -> Tensor:
 
 
 def convolve_blocks(
-    images: Tensor, kernels: Tensor, phases: Pair, step: Pair, size: Pair, padding: tuple[int, int, int, int],
-    dilation: Pair = (1, 1), groups: int = 1,
+    images: Tensor, kernels: Tensor, bias: Tensor | None, phases: Pair, step: Pair, size: Pair,
+    padding: tuple[int, int, int, int], dilation: Pair = (1, 1), groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """The convolution with anchored kernels: strided, shuffled and cropped to the output map.
 
     Args:
         images: (N, IC, H, W).
         kernels: (OC n_h n_w, IC / groups, P_h, P_w).
+        bias: (OC,).
         phases: outputs (n_h, n_w) of a block.
         step: pixels from one block to the next.
         size: the output map (O_h, O_w); the last blocks may overrun it.
@@ -88,17 +89,18 @@ def convolve_blocks(
     # What no block reads is cut off by a negative padding.
     bottom, right = needed[0] - top - images.shape[2], needed[1] - left - images.shape[3]
     padded = functional.pad(images, (left, right, top, bottom))
-    blocks = functional.conv2d(padded, kernels, None, step, 0, dilation, groups)
+    biases = None if bias is None else bias.repeat_interleave(phases[0] * phases[1])
+    blocks = functional.conv2d(padded, kernels, biases, step, 0, dilation, groups)
     shuffled = shuffle(blocks, phases)
     return shuffled if shuffled.shape[2:] == size else shuffled[:, :, : size[0], : size[1]]
 
 
-def convolve_phases(geometry: Geometry, images: Tensor, kernels: Tensor) -> Tensor:
-    """A layer with phases on images (N, IC, H, W), without bias: (N, OC, O_h, O_w) in the type of both."""
+def convolve_phases(geometry: Geometry, images: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A layer with phases on images (N, IC, H, W), with the bias (OC,): (N, OC, O_h, O_w) in the type of all."""
     (s_h, s_w), (n_h, n_w), dilation = geometry.stride, geometry.phases, geometry.dilation
     if not geometry.anchored:
         kernels, dilation = anchored_kernels(kernels, geometry.phases, geometry.stride, dilation), (1, 1)
     return convolve_blocks(
-        images, kernels, geometry.phases, (n_h * s_h, n_w * s_w), geometry.output_size, geometry.padding, dilation,
+        images, kernels, bias, geometry.phases, (n_h * s_h, n_w * s_w), geometry.output_size, geometry.padding, dilation,
         geometry.groups,
     )  # fmt: skip

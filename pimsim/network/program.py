@@ -152,8 +152,7 @@ def _convolve(op: CrossbarOp, images: Tensor) -> Tensor:
     if op.phases == (1, 1):
         padded = functional.pad(images, (left, right, top, bottom))
         return functional.conv2d(padded, op.weight, op.bias, op.stride, 0, op.dilation, op.groups)
-    outputs = convolve_phases(geometry(op, (images.shape[2], images.shape[3])), images, op.weight)
-    return outputs if op.bias is None else outputs + op.bias.reshape(1, -1, 1, 1)
+    return convolve_phases(geometry(op, (images.shape[2], images.shape[3])), images, op.weight, op.bias)
 
 
 def _quantized(values: Tensor, record: LayerQuantization) -> Tensor:
