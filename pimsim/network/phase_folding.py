@@ -71,18 +71,24 @@ def with_phases(op: CrossbarOp, phases: Pair, blocks: Sequence[int], padded: Pai
 
 
 def cropped(
-    op: CrossbarOp, before: Sequence[int], after: Sequence[int], axis: int = 0, start: int | None = None, *_: Any
-) -> CrossbarOp | None:
-    """A layer with phases whose last outputs are cut off; None for any other slice.
+    op: CrossbarOp, before: Sequence[Any], after: Sequence[Any], axis: int = 0, start: int | None = None,
+    end: int | None = None, step: int = 1,
+) -> CrossbarOp | None:  # fmt: skip
+    """A layer with phases whose last outputs are cut off by a slice; None for any other slice.
 
     The blocks stay as they are: fewer rows and columns at the end are less padding there.
+
+    Args:
+        op: the layer.
+        before, after: shapes of its output and of the slice, (N, OC, H, W).
+        axis, start, end, step: of the slice, as in ``aten.slice``.
     """
-    cut = [b - a if isinstance(b, int) else 0 for b, a in zip(before[2:], after[2:], strict=True)]
-    if op.phases == (1, 1) or start or len(after) != 4 or (axis % 4 < 2 and any(cut)):
+    if op.phases == (1, 1) or start or step != 1 or str(before[:2]) != str(after[:2]):
         return None
-    whole_images = before[1:2] == after[1:2] and str(before[0]) == str(after[0])
-    fits = all(c < n for c, n in zip(cut, op.phases, strict=True))
-    return _without_border(op, (cut[0] * op.stride[0], cut[1] * op.stride[1])) if whole_images and fits else None
+    cut = before[2] - after[2], before[3] - after[3]
+    if any(c >= n for c, n in zip(cut, op.phases, strict=True)):
+        return None
+    return _without_border(op, (cut[0] * op.stride[0], cut[1] * op.stride[1]))
 
 
 def _without_border(op: CrossbarOp, pixels: Pair) -> CrossbarOp | None:
