@@ -91,26 +91,30 @@ NOfM = Annotated[
 Array = Annotated[
     str | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Array whose parallel windows count, ROWSxCOLUMNS; for "
-        "vwc-sdk the one to fill."
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Array whose parallel windows count, "
+        "ROWSxCOLUMNS; for vwc-sdk the one to fill."
     ),
 ]
 ColumnsPerWeight = Annotated[
     int | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Columns that one weight takes, with --array.  [default: 1]"
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Columns that one weight takes, with "
+        "--array.  [default: 1]"
     ),
 ]
 Hardware = Annotated[
     str | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Preset or hardware file whose arrays to take instead of "
-        "--array."
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Preset or hardware file whose arrays "
+        "to take instead of --array."
     ),
 ]
 Mapping = Annotated[
     str | None,
-    typer.Option(help="[pairs, garos, row-efficient, row, kerntrol-m, kerntrol-c] Mapper that gives each layer its window.  [default: sdk]"),
+    typer.Option(
+        help="[pairs, garos, row-efficient, row, kerntrol-m, kerntrol-c] Mapper that gives each layer its window.  "
+        "[default: sdk]"
+    ),
 ]
 Search = Annotated[
     str | None,

@@ -48,9 +48,9 @@ def _one_kernel(geometry: Geometry, patches: NDArray[np.int64], kernels: NDArray
 
 
 def unfold(geometry: Geometry, inputs: NDArray[np.int64], phase: Pair = (0, 0)) -> NDArray[np.int64]:
-    """The input under every kernel position for the outputs of one phase, integer zero outside: (N, IC, K_h, K_w, H, W).
+    """The input under every kernel position for the H x W outputs of one phase: (N, IC, K_h, K_w, H, W).
 
-    Without phases the outputs are all of them, H x W the output map.
+    There is an integer zero outside of the input. Without phases the outputs are all of them.
     """
     top, bottom, left, right = geometry.padding
     padded = np.pad(inputs, ((0, 0), (0, 0), (top, bottom), (left, right)))

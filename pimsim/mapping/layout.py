@@ -230,7 +230,7 @@ class Mapping:
             n_h, n_w = self.geometry.phases
             raise MappingError(
                 f"a window of {self.outputs[0]}x{self.outputs[1]} outputs",
-                f"the layer has a kernel for each of {n_h}x{n_w} output phases, and a window holds whole blocks of them",
+                f"the layer has a kernel for each of {n_h}x{n_w} output phases, so a window holds whole blocks of them",
                 self.geometry.name,
                 "Map it with sdk, vw-sdk or im2col",
             )

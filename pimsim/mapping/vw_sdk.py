@@ -63,8 +63,8 @@ class VwSdk:
         """The layer with the window that the search finds.
 
         Raises:
-            MappingError: without ``clamp``, an array with fewer rows than one kernel of one channel, or with fewer weight
-            columns than output phases.
+            MappingError: without ``clamp``, an array with fewer rows than one kernel of one channel, or with fewer
+                weight columns than output phases.
         """
         best = best_window(geometry, array, self.groups, self.search, self.tie)
         if self.clamp and (best is None or self._im2col_wins(geometry, array, best)):

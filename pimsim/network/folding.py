@@ -192,6 +192,8 @@ class _Folder:
     def _fold_phases(self, node: fx.Node, args: tuple[Any, ...]) -> bool:
         """A pixel shuffle behind a strided convolution, or a crop behind that, becomes part of the layer."""
         chain, phases = shuffle_chain(node)
+        if phases is None and node.target is not _aten.slice.Tensor:
+            return False
         source: Any = chain[0].args[0] if chain[0].args else None
         name = self._resolve(source.name) if isinstance(source, fx.Node) else ""
         if name not in self.padded or not self._feeds_only(name, chain[0]) or any(len(n.users) > 1 for n in chain[:-1]):
@@ -202,7 +204,7 @@ class _Folder:
         if phases is not None:
             op = with_phases(previous.crossbar, phases, before[2:], self.padded[name])
         else:
-            op = cropped(previous.crossbar, before, after, *args[1:]) if node.target is _aten.slice.Tensor else None
+            op = cropped(previous.crossbar, before, after, *args[1:])
         if op is None:
             return False
         for folded in chain[:-1]:

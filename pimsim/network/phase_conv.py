@@ -64,11 +64,11 @@ class PhaseConv2d(nn.Conv2d):
     def phase_weight(self) -> Tensor:
         """The kernels of all phases, (OC n_h n_w, IC / groups, P_h, P_w), in the order of a pixel shuffle."""
         # One more tap, which is zero, for every pixel without a weight.
-        taps = nn.functional.pad(self.weight.flatten(2), (0, 1))
-        kernels = taps.index_select(2, self.taps).unflatten(2, (-1, self.window[0] * self.window[1]))
-        return kernels.transpose(1, 2).reshape(-1, self.weight.shape[1], *self.window)
+        taps = nn.functional.pad(self.weight.flatten(2), (0, 1)).index_select(2, self.taps)
+        kernels = taps.reshape(*taps.shape[:2], -1, self.window[0] * self.window[1])
+        return kernels.transpose(1, 2).reshape(-1, taps.shape[1], *self.window)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name of torch)
+    def forward(self, input: Tensor) -> Tensor:
         """The map (N, OC, O_h, O_w) of images (N, IC, H, W)."""
         (top, left), (k_h, k_w) = (int(side) for side in self.padding), self.base_kernel
         size = input.shape[2] + 2 * top - k_h + 1, input.shape[3] + 2 * left - k_w + 1
@@ -80,7 +80,8 @@ class PhaseConv2d(nn.Conv2d):
     def extra_repr(self) -> str:
         """As torch prints a layer, with window and omitted pixels."""
         omitted = int((~self.kept).sum())
-        return f"{super().extra_repr()}, base_kernel={self.base_kernel}, window={self.window}, {omitted} pixels omitted"
+        shown = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{shown}, base_kernel={self.base_kernel}, window={self.window}, {omitted} pixels omitted"
 
     def _check(self) -> None:
         rules: dict[str, Any] = {

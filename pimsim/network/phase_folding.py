@@ -1,4 +1,4 @@
-"""Recognising a layer with output phases: a strided convolution, a pixel shuffle and a crop become one crossbar layer."""
+"""Recognising a layer with output phases: a strided convolution, a pixel shuffle and a crop become one layer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from pimsim.network.layers import Pair
 from pimsim.network.phases import sliding_kernels
 from pimsim.network.steps import CrossbarOp
-
 
 _aten = torch.ops.aten
 _RESHAPE = (_aten.reshape.default, _aten.view.default)
@@ -51,37 +50,45 @@ def with_phases(op: CrossbarOp, phases: Pair, blocks: Sequence[int], padded: Pai
     Returns:
         None where the steps between outputs are no whole pixels (upsampling), or a phase has a bias of its own.
     """
-    bias = _common_bias(op, phases)
-    if op.phases != (1, 1) or any(s % n for s, n in zip(op.stride, phases, strict=True)) or bias is False:
+    if op.phases != (1, 1) or any(s % n for s, n in zip(op.stride, phases, strict=True)):
         return None
     stride = op.stride[0] // phases[0], op.stride[1] // phases[1]
-    needed = [
-        (count - 1) * s + d * (k - 1) + 1
-        for count, s, d, k in zip(blocks, op.stride, op.dilation, op.weight.shape[2:], strict=True)
-    ]
-    left_over = (padded[0] - needed[0], padded[1] - needed[1])
-    found = replace(op, phases=phases, anchored=True, stride=stride, bias=bias)
-    found = _without_border(found, left_over)
-    if found is None or min(d * (k - 1) + 1 - (n - 1) * s for d, k, n, s in zip(
-        op.dilation, op.weight.shape[2:], phases, stride, strict=True)) < 1:  # fmt: skip
+    extents = [d * (k - 1) + 1 for d, k in zip(op.dilation, op.weight.shape[2:], strict=True)]
+    if not _phases_agree(op.bias, phases) or any(
+        extent <= (n - 1) * s for extent, n, s in zip(extents, phases, stride, strict=True)
+    ):
         return None
+    unread = [
+        size - (count - 1) * step - extent
+        for size, count, step, extent in zip(padded, blocks, op.stride, extents, strict=True)
+    ]
+    bias = None if op.bias is None else op.bias[:: phases[0] * phases[1]].clone()
+    found = replace(op, phases=phases, anchored=True, stride=stride, bias=bias)
     sliding = sliding_kernels(op.weight, phases, stride) if op.dilation == (1, 1) else None
-    return found if sliding is None else replace(found, weight=sliding, anchored=False)
+    if sliding is not None:
+        found = replace(found, weight=sliding, anchored=False)
+    return _without_border(found, (unread[0], unread[1]))
 
 
 def cropped(
-    op: CrossbarOp, before: Sequence[int], after: Sequence[int], axis: int = 0, start: int | None = None, *_: Any
-) -> CrossbarOp | None:
-    """A layer with phases whose last outputs are cut off; None for any other slice.
+    op: CrossbarOp, before: Sequence[Any], after: Sequence[Any], axis: int = 0, start: int | None = None,
+    end: int | None = None, step: int = 1,
+) -> CrossbarOp | None:  # fmt: skip
+    """A layer with phases whose last outputs are cut off by a slice; None for any other slice.
 
     The blocks stay as they are: fewer rows and columns at the end are less padding there.
+
+    Args:
+        op: the layer.
+        before, after: shapes of its output and of the slice, (N, OC, H, W).
+        axis, start, end, step: of the slice, as in ``aten.slice``.
     """
-    cut = [b - a if isinstance(b, int) else 0 for b, a in zip(before[2:], after[2:], strict=True)]
-    if op.phases == (1, 1) or start or len(after) != 4 or (axis % 4 < 2 and any(cut)):
+    if op.phases == (1, 1) or start or step != 1 or str(before[:2]) != str(after[:2]):
         return None
-    whole_images = before[1:2] == after[1:2] and str(before[0]) == str(after[0])
-    fits = all(c < n for c, n in zip(cut, op.phases, strict=True))
-    return _without_border(op, (cut[0] * op.stride[0], cut[1] * op.stride[1])) if whole_images and fits else None
+    cut = before[2] - after[2], before[3] - after[3]
+    if any(c >= n for c, n in zip(cut, op.phases, strict=True)):
+        return None
+    return _without_border(op, (cut[0] * op.stride[0], cut[1] * op.stride[1]))
 
 
 def _without_border(op: CrossbarOp, pixels: Pair) -> CrossbarOp | None:
@@ -91,9 +98,9 @@ def _without_border(op: CrossbarOp, pixels: Pair) -> CrossbarOp | None:
     return replace(op, padding=(top, bottom, left, right)) if min(bottom, right) >= 0 else None
 
 
-def _common_bias(op: CrossbarOp, phases: Pair) -> torch.Tensor | None | bool:
-    """The bias of each channel, None without one, False where its phases differ."""
-    if op.bias is None:
-        return None
-    rows = op.bias.reshape(-1, phases[0] * phases[1])
-    return rows[:, 0].clone() if bool((rows == rows[:, :1]).all()) else False
+def _phases_agree(bias: Tensor | None, phases: Pair) -> bool:
+    """Whether a bias is the same in all phases of each channel."""
+    if bias is None:
+        return True
+    rows = bias.reshape(-1, phases[0] * phases[1])
+    return bool((rows == rows[:, :1]).all())

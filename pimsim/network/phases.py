@@ -101,6 +101,6 @@ def convolve_phases(geometry: Geometry, images: Tensor, kernels: Tensor, bias: T
     if not geometry.anchored:
         kernels, dilation = anchored_kernels(kernels, geometry.phases, geometry.stride, dilation), (1, 1)
     return convolve_blocks(
-        images, kernels, bias, geometry.phases, (n_h * s_h, n_w * s_w), geometry.output_size, geometry.padding, dilation,
-        geometry.groups,
+        images, kernels, bias, geometry.phases, (n_h * s_h, n_w * s_w), geometry.output_size, geometry.padding,
+        dilation, geometry.groups,
     )  # fmt: skip

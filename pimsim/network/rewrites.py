@@ -83,7 +83,7 @@ def factored(layer: nn.Conv2d, rank: int, groups: int) -> nn.Sequential:
         NetworkError: a layer with groups of its own or output phases, or groups that do not divide the input channels.
     """
     if isinstance(layer, PhaseConv2d):
-        raise NetworkError(f"{type(layer).__name__}({layer.extra_repr()})", "a layer with output phases has no factors")
+        raise NetworkError(str(layer), "a layer with output phases has no factors")
     if layer.groups != 1 or layer.in_channels % groups:
         given = f"groups={groups} for {layer.in_channels} input channels in {layer.groups} groups"
         raise NetworkError(given, "groups must divide the input channels of a layer without groups")
@@ -99,11 +99,12 @@ def phased(layer: nn.Conv2d, kernel: Pair, kept: Tensor) -> PhaseConv2d:
     """The empty layer that computes a convolution in windows of the size of ``kept``, with a ``kernel`` for V.
 
     Raises:
-        NetworkError: a layer with another stride or dilation than 1, another border than zeros, or sizes that do not fit.
+        NetworkError: a layer with another stride or dilation than 1, a border of anything but zeros, or phases
+            already; or sizes that do not fit.
     """
-    if isinstance(layer, PhaseConv2d) or (layer.stride, layer.dilation, layer.padding_mode) != ((1, 1), (1, 1), "zeros"):
-        given = f"{type(layer).__name__}({layer.extra_repr()})"
-        raise NetworkError(given, "only a convolution with stride and dilation 1 and a border of zeros has phases")
+    plain = (layer.stride, layer.dilation, layer.padding_mode) == ((1, 1), (1, 1), "zeros")
+    if not plain or isinstance(layer, PhaseConv2d):
+        raise NetworkError(str(layer), "only a convolution with stride and dilation 1 and a border of zeros has phases")
     base, window = (int(side) for side in layer.kernel_size), (kept.shape[0], kept.shape[1])
     base_kernel = next(base), next(base)
     return PhaseConv2d(
