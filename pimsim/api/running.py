@@ -46,9 +46,9 @@ def run(
     """The result of one workload; nothing is written. Raises `PimsimError`."""
     started = time.monotonic()
     bars = Progress(progress)
-    engine, engine_notes = _engine(workload, verify_engine, bars)
+    engine, engine_notes = chosen_engine(workload, verify_engine, bars)
     prepared = prepare(workload, bars, module)
-    simulation = _simulate(workload, prepared, bars, engine, verify_engine)
+    simulation = simulate_prepared(workload, prepared, bars, engine, verify_engine)
     checked = _check(workload, prepared, bars) if check and prepared.images is not None else None
     provenance = Provenance(
         config=workload.model_dump(mode="json"),
@@ -61,7 +61,7 @@ def run(
     return Result(workload, simulation, checked, notes, provenance, is_lossless=_is_lossless(prepared.chip))
 
 
-def _engine(workload: Workload, verify: bool, progress: Progress) -> tuple[str, tuple[str, ...]]:
+def chosen_engine(workload: Workload, verify: bool, progress: Progress) -> tuple[str, tuple[str, ...]]:
     """The engine that plays, and a note where it is not the one that was asked for.
 
     Raises:
@@ -85,9 +85,10 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _simulate(
+def simulate_prepared(
     workload: Workload, prepared: Prepared, progress: Progress, engine: str, verify: bool
 ) -> SimulationResult:
+    """The prepared network played by an engine, with the spans that the workload asks for. Raises `SimulationError`."""
     names = [layer.name for layer in prepared.network.layers]
     pipelined = workload.layers == "pipelined"
     watch = parse_selection(workload.trace, names, workload.batch if pipelined else 1)
