@@ -57,7 +57,7 @@ def run(
         command=("pimsim", *sys.argv[1:]),
         host_seconds=round(time.monotonic() - started, 3),
     )
-    notes = (*engine_notes, *prepared.notes, *simulation.notes, *_adc_notes(prepared.chip), *_value_notes(checked))
+    notes = (*engine_notes, *prepared.notes, *simulation.notes, *adc_notes(prepared.chip), *_value_notes(checked))
     return Result(workload, simulation, checked, notes, provenance, is_lossless=_is_lossless(prepared.chip))
 
 
@@ -157,7 +157,7 @@ def _is_lossless(chip: Chip) -> bool:
     return not conversion.stretched and conversion.limit >= conversion.full_scale
 
 
-def _adc_notes(chip: Chip) -> tuple[str, ...]:
+def adc_notes(chip: Chip) -> tuple[str, ...]:
     """The ADC law behind the energies, and whether its bits are enough."""
     adc = chip.macro.adc
     loss = "loses nothing" if _is_lossless(chip) else "can lose the highest sums"
