@@ -85,7 +85,9 @@ def _request(
         return of_methods(methods, entries or (8, 6, 4), common, name or "methods", baseline)
     if "checkpoint" in common:
         fix = "Name all files after --checkpoints"
-        raise ConfigError("both --checkpoint and --checkpoints", "--checkpoint goes with --methods", "--checkpoint", fix)
+        raise ConfigError(
+            "both --checkpoint and --checkpoints", "--checkpoint goes with --methods", "--checkpoint", fix
+        )
     return of_checkpoints(checkpoints, common, name or "comparison", baseline)
 
 
@@ -147,7 +149,9 @@ class _Bench:
         if key not in self.networks:
             if workload.checkpoint is None:
                 fix = "Give its weights as checkpoint"
-                raise ConfigError(f"entry '{entry.label}' without a checkpoint", "its weights are compared", entry.where, fix)
+                raise ConfigError(
+                    f"entry '{entry.label}' without a checkpoint", "its weights are compared", entry.where, fix
+                )
             checkpoint = load_checkpoint(workload.checkpoint)
             if entry.method is not None:
                 checkpoint = self._masked(entry, checkpoint)
@@ -189,7 +193,13 @@ def _masks_key(entry: Entry) -> str:
     """Masks by what they are made from: the windows of the layers follow from chip and mapper."""
     if entry.method is None:
         return ""
-    return repr((entry.method, sorted(entry.options.items()), _key(entry.workload, ("hardware", "set", "mapping", "mapping_options"))))
+    return repr(
+        (
+            entry.method,
+            sorted(entry.options.items()),
+            _key(entry.workload, ("hardware", "set", "mapping", "mapping_options")),
+        )
+    )
 
 
 def _in_memory(inputs: Inputs) -> Inputs:
@@ -247,7 +257,7 @@ def _warnings(outcomes: Sequence[Outcome]) -> Iterable[str]:
         yield f"the entries do not have the same number of cells ({each}): change tiles or arrays until they have"
     masked = [outcome.label for outcome in outcomes if outcome.training == "mask only"]
     if masked:
-        yield f"without any training: {', '.join(masked)} are masks on the dense weights; fine-tuning gives back accuracy"
+        yield f"no training: {', '.join(masked)} are masks on the dense weights; top-1 is that before any fine-tuning"
     if len({outcome.top1_source for outcome in outcomes if outcome.top1 is not None}) > 1:
         yield "some accuracies are measured here and some are recorded ones: they are not of the same images"
     unskipped = [outcome.label for outcome in outcomes if outcome.skip == "none" and outcome.weights_pruned]

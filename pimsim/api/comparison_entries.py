@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,9 @@ class Request:
                 raise _two_labels(entry, seen[entry.label])
             seen[entry.label] = entry
         if self.baseline is not None and self.baseline not in seen:
-            raise ConfigError(f"baseline '{self.baseline}'", "no entry has this label", None, nearest(self.baseline, seen))
+            raise ConfigError(
+                f"baseline '{self.baseline}'", "no entry has this label", None, nearest(self.baseline, seen)
+            )
 
 
 def of_checkpoints(texts: Sequence[str], common: Mapping[str, Any], name: str, baseline: str | None = None) -> Request:
@@ -141,7 +143,7 @@ def check_method(name: str, where: str) -> None:
 
 
 def read_comparison(path: str | Path, flags: Mapping[str, Any], baseline: str | None = None) -> Request:
-    """The comparison of a YAML file: common keys of a workload, and ``compare``, a list of entries with keys of their own.
+    """The comparison of a YAML file: common keys of a workload, and ``compare``, a list of entries.
 
     ``set`` and ``mapping_options`` of an entry are added to the common ones (other mappers start with none); all other
     keys replace them. Flags win over both.
@@ -156,7 +158,9 @@ def read_comparison(path: str | Path, flags: Mapping[str, Any], baseline: str | 
     listed = content.get("compare")
     if not isinstance(listed, list) or not listed:
         fix = "Write 'compare:' and below it one '- {label: ..., checkpoint: ...}' a line"
-        raise ConfigError(f"compare: {_plain(listed)!r}", "a comparison needs a list of entries", place.at("compare"), fix)
+        raise ConfigError(
+            f"compare: {_plain(listed)!r}", "a comparison needs a list of entries", place.at("compare"), fix
+        )
     common = _File(path, place, content, flags)
     entries = tuple(common.entry(item, Place(path, listed, index), index) for index, item in enumerate(listed))
     named = baseline or content.get("baseline")
@@ -185,7 +189,11 @@ class _File:
 
         workload = _workload(values, where, place.at())
         method, options = self._method(item, place)
-        label = item.get("label") or method or (Path(workload.checkpoint).stem if workload.checkpoint else f"entry {index + 1}")
+        label = (
+            item.get("label")
+            or method
+            or (Path(workload.checkpoint).stem if workload.checkpoint else f"entry {index + 1}")
+        )
         return Entry(str(label), workload, method, options, place.at("label"))
 
     def _keys(self, part: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,16 +220,16 @@ def merged_keys(*parts: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of a workload, later parts over earlier ones; ``set`` and the options of the same mapper are added up."""
     values: dict[str, Any] = {}
     for part in parts:
-        options = {} if part.get("mapping", values.get("mapping")) != values.get("mapping") else values.get("mapping_options")
+        options = (
+            {} if part.get("mapping", values.get("mapping")) != values.get("mapping") else values.get("mapping_options")
+        )
         both = {"set": values.get("set"), "mapping_options": options}
         added = {key: {**(old or {}), **(part.get(key) or {})} for key, old in both.items() if old or part.get(key)}
         values = {**{k: v for k, v in values.items() if k not in both}, **part, **added}
     return values
 
 
-def _workload(
-    values: Mapping[str, Any], where: Callable[[str], str] = flag, whole: str = "the comparison"
-) -> Workload:
+def _workload(values: Mapping[str, Any], where: Callable[[str], str] = flag, whole: str = "the comparison") -> Workload:
     """The workload of one entry, without a trace, few images through the arrays where nobody says how many."""
     given = {key: value for key, value in values.items() if value is not None}
     if "network" not in given:
@@ -248,7 +256,9 @@ def _labels(paths: Sequence[str]) -> list[str]:
     Where nothing is left: ``dense`` for a network without masks, else the whole name.
     """
     stems = [Path(path).stem for path in paths]
-    common = os.path.commonprefix([f"{stem}-" for stem in stems])
+    first, last = min(stems), max(stems)
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(f"{first}-", f"{last}-", strict=False))
+    common = "".join(letter for letter, _ in alike)
     cut = max((common.rfind(mark) for mark in "-_."), default=-1) + 1
     if len(stems) < 2 or not cut:
         return stems

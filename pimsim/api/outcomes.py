@@ -61,7 +61,9 @@ def outcome_of(
         skip=workload.skip,
         pack=workload.pack,
         layers=layers,
-        integer_zeros=sum(int((layer.weight == 0).sum()) for layer in prepared.network.layers if layer.weight is not None),
+        integer_zeros=sum(
+            int((layer.weight == 0).sum()) for layer in prepared.network.layers if layer.weight is not None
+        ),
         **{name: totals[name] for name in _TOTALS},
         active_rows=chip.crossbar.active_rows,
         driven_rows=rows,
@@ -140,5 +142,5 @@ def _kept_positions(ops: tuple[CrossbarOp, ...]) -> int | None:
     for op in ops:
         nonzero = op.weight != 0
         if not bool(nonzero.all()):
-            kept |= set(nonzero.flatten(2).sum(dim=2).unique().tolist()) if nonzero.dim() == 4 else {-1}
+            kept |= set(nonzero.flatten(2).sum(dim=2).flatten().tolist()) if nonzero.dim() == 4 else {-1}
     return kept.pop() if len(kept) == 1 and min(kept) > 0 else None

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pimsim.records.gains import PARTS, energy_of, gain
+from pimsim.records.gains import energy_of, gain
 from pimsim.records.outcomes import Outcome
 from pimsim.records.summary import percent
 
 NO_DENSE = (
-    "There is no dense entry, so that nothing says what pruning saves in energy and time; compression and skip ratio are "
-    "those against each entry's own dense layout. Add the dense checkpoint, or name an entry with --baseline"
+    "There is no dense entry, so that nothing says what pruning saves in energy and time; compression and skip ratio "
+    "are those against each entry's own dense layout. Add the dense checkpoint, or name an entry with --baseline"
 )
+
+
+#: Entries that are named one by one; of more only the ends of the range.
+_FEW = 3
 
 
 def gain_sentences(outcomes: Sequence[Outcome], dense: Outcome | None) -> tuple[str, ...]:
@@ -45,15 +49,16 @@ def _time(skipping: Sequence[Outcome], dense: Outcome) -> Iterable[str]:
     faster = [outcome for outcome in skipping if outcome.serial_steps < dense.serial_steps]
     if still:
         yield (
-            f"Skipping rows saves no read step: {_each(still, _skipped)}, and still {dense.serial_steps:,} steps follow one "
-            f"another as in {dense.label}, for {_why_not_faster(still, dense)}. Latency: {_latencies(still, dense)}"
+            f"Skipping rows saves no read step: {_skips(still)}, and still {dense.serial_steps:,} steps follow one another "
+            f"as in {dense.label}, for {_why_not_faster(still, dense)}. Latency: {_latencies(still, dense)}"
         )
     for outcome in faster:
         share = 1 - outcome.serial_steps / dense.serial_steps
         yield (
-            f"{outcome.label} saves time with {_skipped(outcome)}: {outcome.serial_steps:,} steps follow one another instead of "
+            f"{outcome.label} saves steps with {percent(outcome.skip_ratio)} of the rows skipped: "
+            f"{outcome.serial_steps:,} follow one another instead of "
             f"{dense.serial_steps:,} ({percent(share)} fewer), {_why_faster(outcome, dense)}. "
-            f"Latency: {_latencies([outcome], dense)}"
+            f"Latency: {_change(outcome.latency_ns, dense.latency_ns)}"
         )
 
 
@@ -88,14 +93,14 @@ def _energies(skipping: Sequence[Outcome], dense: Outcome) -> Iterable[str]:
     most = max(skipping, key=lambda outcome: outcome.rows_skipped)
     found = gain(most, dense)
     names = {"drivers": "row drivers and cells", "loads": "loads", "conversions": "conversions", "outputs": "outputs"}
-    known = [part for part in PARTS if part in names and energy_of(dense, part)]
-    saved = ", ".join(
-        f"{percent(getattr(found, f'{part}_saved_pj') / energy_of(dense, part))} of {names[part]}" for part in known
-    )
+    parts = {part: getattr(found, f"{part}_saved_pj") for part in names}
+    saved = [f"{percent(value / energy_of(dense, part))} of {names[part]}" for part, value in parts.items() if value]
+    arrays = f"as many arrays ({dense.arrays:,})"
+    if found.arrays_saved:
+        arrays = f"{most.arrays:,} arrays instead of {dense.arrays:,}"
     share = found.dynamic_saved_pj / dense.dynamic_energy_pj
     yield (
-        f"With most rows skipped, {most.label} takes {most.arrays:,} arrays instead of {dense.arrays:,} and saves {saved} energy: "
-        f"{percent(share)} of the dynamic energy"
+        f"{most.label}, with most rows skipped, takes {arrays} and saves in energy {', '.join(saved) or 'nothing'}: {percent(share)} of the dynamic energy"
     )
 
 
@@ -141,10 +146,10 @@ def _static(skipping: Sequence[Outcome], dense: Outcome) -> Iterable[str]:
 def _other_layout(outcome: Outcome, dense: Outcome) -> str:
     reason = "other layers" if outcome.structure else "another layout"
     return (
-        f"{outcome.label} has {reason} than {dense.label}: {outcome.weights - outcome.weights_pruned:,} weights instead of "
-        f"{dense.weights - dense.weights_pruned:,}, {outcome.arrays:,} arrays instead of {dense.arrays:,}, "
+        f"{outcome.label} has {reason} than {dense.label}: {outcome.weights - outcome.weights_pruned:,} weights "
+        f"instead of {dense.weights - dense.weights_pruned:,}, {outcome.arrays:,} arrays instead of {dense.arrays:,}, "
         f"{outcome.serial_steps:,} steps one after another instead of {dense.serial_steps:,}. "
-        f"Latency: {_latencies([outcome], dense)}"
+        f"Latency: {_change(outcome.latency_ns, dense.latency_ns)}"
     )
 
 
@@ -152,12 +157,24 @@ def _each(outcomes: Iterable[Outcome], say: Callable[[Outcome], str]) -> str:
     return ", ".join(f"{outcome.label} {say(outcome)}" for outcome in outcomes)
 
 
-def _skipped(outcome: Outcome) -> str:
-    return f"{percent(outcome.skip_ratio)} of the rows skipped"
+def _skips(outcomes: Sequence[Outcome]) -> str:
+    """Skip ratios: each of a few, the range of many."""
+    if len(outcomes) <= _FEW:
+        return f"{_each(outcomes, lambda o: percent(o.skip_ratio))} of the rows skipped"
+    low, high = (f(outcomes, key=lambda o: o.skip_ratio) for f in (min, max))
+    ends = f"{percent(low.skip_ratio)} ({low.label}) to {percent(high.skip_ratio)} ({high.label})"
+    return f"{len(outcomes)} entries skip {ends} of the rows"
 
 
 def _latencies(outcomes: Sequence[Outcome], dense: Outcome) -> str:
-    return _each(outcomes, lambda o: _change(o.latency_ns, dense.latency_ns))
+    """Changes of latency: each of a few, the range of many, or that none changes."""
+    if all(outcome.latency_ns == dense.latency_ns for outcome in outcomes):
+        return "unchanged"
+    if len(outcomes) <= _FEW:
+        return _each(outcomes, lambda o: _change(o.latency_ns, dense.latency_ns))
+    low, high = (f(outcomes, key=lambda o: o.latency_ns) for f in (min, max))
+    each = [f"{_change(o.latency_ns, dense.latency_ns)} ({o.label})" for o in (low, high)]
+    return " to ".join(each)
 
 
 def _changes(value: float, before: float) -> bool:

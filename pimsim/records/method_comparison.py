@@ -13,7 +13,15 @@ from pimsim.errors import ResultError, nearest
 from pimsim.records.gain_words import gain_sentences
 from pimsim.records.gains import GAIN_COLUMNS, gains
 from pimsim.records.looks import FORMATS
-from pimsim.records.outcome_text import MAIN, component_lines, gain_cells, gain_headings, gain_lines, main_cells, main_lines
+from pimsim.records.outcome_text import (
+    MAIN,
+    component_lines,
+    gain_cells,
+    gain_headings,
+    gain_lines,
+    main_cells,
+    main_lines,
+)
 from pimsim.records.outcomes import COLUMNS, LAYER_COLUMNS, Outcome, row_of
 from pimsim.records.schema import COUNT, Column
 
@@ -102,8 +110,8 @@ class MethodComparison:
         """Write text, CSV, Parquet, LaTeX, JSON and the figures into a folder; the files.
 
         ``NAME.txt``, ``.csv``, ``.parquet``, ``.tex``, ``.json`` hold the main table; ``NAME-layers.csv`` the layers;
-        ``NAME-gains.csv`` and ``.tex`` the gains; ``NAME-skip-ratio``, ``-accuracy`` and ``-waterfall`` are figures. What
-        needs a dense entry, or accuracies, is left out without.
+        ``NAME-gains.csv`` and ``.tex`` the gains; ``NAME-skip-ratio``, ``-accuracy`` and ``-waterfall`` are figures.
+        What needs a dense entry, or accuracies, is left out without.
 
         Raises:
             ResultError: a folder that cannot be written, or an unknown format.

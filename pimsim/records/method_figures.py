@@ -13,6 +13,7 @@ from pimsim.records.waterfall_figure import waterfall
 
 #: Points of the smallest text: figures are made as wide as they are printed, and nothing is scaled down.
 SMALLEST = 7.0
+_SMALL_TEXTS = ("xtick.labelsize", "ytick.labelsize", "legend.fontsize")
 
 
 def draw_methods(
@@ -30,8 +31,8 @@ def draw_methods(
         style: ``paper`` or ``screen``.
 
     Returns:
-        The files. Without an entry that is pruned there is nothing to draw; without two known accuracies there is
-        no figure of them.
+        The files. Without an entry that is pruned there is nothing to draw; without pruned weights there are no skip
+        ratios, without two known accuracies there is no figure of them.
     """
     import matplotlib as mpl
 
@@ -39,9 +40,12 @@ def draw_methods(
     if not pruned:
         return []
     known = [outcome for outcome in outcomes if outcome.top1 is not None]
-    sizes = {f"{what}size": SMALLEST for what in ("xtick.label", "ytick.label", "legend.font")} if style == "paper" else {}
-    with style_context(style), mpl.rc_context(sizes):
-        figures = {"skip-ratio": skip_ratios(pruned, style), "waterfall": waterfall(pruned, dense, style)}
+    with style_context(style):
+        for text in _SMALL_TEXTS if style == "paper" else ():
+            mpl.rcParams[text] = SMALLEST
+        figures = {"waterfall": waterfall(pruned, dense, style)}
+        if masked := [outcome for outcome in pruned if outcome.weights_pruned]:
+            figures["skip-ratio"] = skip_ratios(masked, style)
         if len(known) > 1:
             figures["accuracy"] = accuracy_against_rows(known, style)
         for figure in figures.values():

@@ -18,7 +18,7 @@ MAIN: tuple[tuple[str, Cell], ...] = (
     ("sparsity", lambda o: percent(o.weight_sparsity)),
     ("rows skipped", lambda o: f"{o.rows_skipped:,} / {o.rows_mapped:,}"),
     ("skip ratio", lambda o: percent(o.skip_ratio)),
-    ("in pruned", lambda o: percent(o.pruned_skip_ratio) if o.pruned_layers else "-"),
+    ("of pruned layers", lambda o: percent(o.pruned_skip_ratio) if o.pruned_layers else "-"),
     ("arrays", lambda o: f"{o.arrays:,} / {o.arrays_dense:,}"),
     ("compression", lambda o: f"{o.compression:.2f}x"),
     ("cycles", lambda o: f"{o.cycles:,}"),
@@ -88,4 +88,3 @@ def component_lines(outcomes: Sequence[Outcome]) -> list[str]:
     parts = (*PARTS, "other")
     rows = [[o.label, *(energy(energy_of(o, part)) for part in parts), energy(o.static_energy_pj)] for o in outcomes]
     return text_table(["energy of", *parts, "static"], rows, None, left=1)
-

@@ -140,7 +140,7 @@ def _summed(count: str) -> property:
     """A count of an outcome that is the sum over its layers."""
 
     def total(outcome: Outcome) -> int:
-        return sum(getattr(layer, count) for layer in outcome.layers)
+        return int(sum(getattr(layer, count) for layer in outcome.layers))
 
     total.__doc__ = f"The sum of ``{count}`` over the layers."
     return property(total)
@@ -256,7 +256,7 @@ class Outcome:
     @property
     def index_bytes(self) -> int:
         """The index in whole bytes."""
-        return -(-self.index_bits // 8)
+        return -(-int(self.index_bits) // 8)
 
     @property
     def top1(self) -> float | None:

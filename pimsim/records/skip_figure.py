@@ -64,4 +64,9 @@ def _legend(figure: Figure, looks: dict[str, tuple[str, str]]) -> None:
     from matplotlib.patches import Patch
 
     boxes = [Patch(facecolor=c, hatch=h or None, edgecolor=INK, linewidth=0.4, label=n) for n, (c, h) in looks.items()]
-    figure.legend(handles=boxes, loc="outside upper center", ncols=min(5, len(boxes)))
+    figure.legend(handles=boxes, loc="outside upper center", ncols=legend_columns(list(looks), figure.get_figwidth()))
+
+
+def legend_columns(names: Sequence[str], width: float) -> int:
+    """Columns of a legend of names that fit into a width in inches: about 0.075 for a letter, 0.4 for a box."""
+    return max(1, min(len(names), int((width - 0.1) / (0.42 + 0.075 * max(map(len, names))))))
