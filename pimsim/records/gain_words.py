@@ -49,8 +49,8 @@ def _time(skipping: Sequence[Outcome], dense: Outcome) -> Iterable[str]:
     faster = [outcome for outcome in skipping if outcome.serial_steps < dense.serial_steps]
     if still:
         yield (
-            f"Skipping rows saves no read step: {_skips(still)}, and still {dense.serial_steps:,} steps follow one another "
-            f"as in {dense.label}, for {_why_not_faster(still, dense)}. Latency: {_latencies(still, dense)}"
+            f"Skipping rows saves no read step: {_skips(still)}, and still {dense.serial_steps:,} steps follow one "
+            f"another as in {dense.label}, for {_why_not_faster(still, dense)}. Latency: {_latencies(still, dense)}"
         )
     for outcome in faster:
         share = 1 - outcome.serial_steps / dense.serial_steps
@@ -100,7 +100,8 @@ def _energies(skipping: Sequence[Outcome], dense: Outcome) -> Iterable[str]:
         arrays = f"{most.arrays:,} arrays instead of {dense.arrays:,}"
     share = found.dynamic_saved_pj / dense.dynamic_energy_pj
     yield (
-        f"{most.label}, with most rows skipped, takes {arrays} and saves in energy {', '.join(saved) or 'nothing'}: {percent(share)} of the dynamic energy"
+        f"{most.label}, with most rows skipped, takes {arrays} and saves in energy {_listed(saved)}: "
+        f"{percent(share)} of the dynamic energy"
     )
 
 
@@ -151,6 +152,10 @@ def _other_layout(outcome: Outcome, dense: Outcome) -> str:
         f"{outcome.serial_steps:,} steps one after another instead of {dense.serial_steps:,}. "
         f"Latency: {_change(outcome.latency_ns, dense.latency_ns)}"
     )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return ", ".join(parts) or "nothing"
 
 
 def _each(outcomes: Iterable[Outcome], say: Callable[[Outcome], str]) -> str:

@@ -13,7 +13,6 @@ from pimsim.records.waterfall_figure import waterfall
 
 #: Points of the smallest text: figures are made as wide as they are printed, and nothing is scaled down.
 SMALLEST = 7.0
-_SMALL_TEXTS = ("xtick.labelsize", "ytick.labelsize", "legend.fontsize")
 
 
 def draw_methods(
@@ -41,8 +40,10 @@ def draw_methods(
         return []
     known = [outcome for outcome in outcomes if outcome.top1 is not None]
     with style_context(style):
-        for text in _SMALL_TEXTS if style == "paper" else ():
-            mpl.rcParams[text] = SMALLEST
+        if style == "paper":
+            mpl.rc("xtick", labelsize=SMALLEST)
+            mpl.rc("ytick", labelsize=SMALLEST)
+            mpl.rc("legend", fontsize=SMALLEST)
         figures = {"waterfall": waterfall(pruned, dense, style)}
         if masked := [outcome for outcome in pruned if outcome.weights_pruned]:
             figures["skip-ratio"] = skip_ratios(masked, style)
