@@ -94,7 +94,12 @@ def _request(
 def compare_entries(request: Request, *, check: bool = True, progress: bool = False) -> MethodComparison:
     """Every entry imported, placed, timed and checked; what several share is read once. Raises `PimsimError`."""
     bench = _Bench(Progress(progress), check)
-    outcomes = [bench.outcome(entry) for entry in bench.bars(request.entries, "comparing", "entry")]
+    bench.make_masks(request.entries)
+    outcomes = []
+    with bench.bars.bar(len(request.entries), "comparing", "entry") as bar:
+        for entry in request.entries:
+            outcomes.append(bench.outcome(entry))
+            bar.update()
     notes, outcomes = _shared_notes(outcomes)
     dense = request.baseline or next((outcome.label for outcome in outcomes if outcome.is_dense), None)
     return MethodComparison(request.name, tuple(outcomes), dense, (*notes, *_warnings(outcomes)))
@@ -117,6 +122,13 @@ class _Bench:
     check: bool
     inputs: dict[str, Inputs] = field(default_factory=dict)
     networks: dict[str, _Known] = field(default_factory=dict)
+    masks: dict[str, Checkpoint] = field(default_factory=dict)
+
+    def make_masks(self, entries: Iterable[Entry]) -> None:
+        """All masks before anything that takes long, so that what a method refuses is said at once."""
+        for entry in entries:
+            if entry.method is not None:
+                self._checkpoint(entry)
 
     def outcome(self, entry: Entry) -> Outcome:
         """One entry. Raises `PimsimError`."""
@@ -141,31 +153,30 @@ class _Bench:
 
     def _network(self, entry: Entry) -> _Known:
         """The integer network of an entry, imported once for all entries that share it."""
-        from pimsim.network.checkpoints import load_checkpoint
-
         workload = entry.workload
-        masks = _masks_key(entry)
-        key = _key(workload, _NETWORK_KEYS) + masks
+        key = _network_key(entry)
         if key not in self.networks:
-            if workload.checkpoint is None:
-                fix = "Give its weights as checkpoint"
-                raise ConfigError(
-                    f"entry '{entry.label}' without a checkpoint", "its weights are compared", entry.where, fix
-                )
-            checkpoint = load_checkpoint(workload.checkpoint)
-            if entry.method is not None:
-                checkpoint = self._masked(entry, checkpoint)
+            checkpoint = self._checkpoint(entry)
             imported = import_workload(workload, self._inputs(workload), checkpoint=checkpoint)
             self.networks[key] = _Known(checkpoint, imported, _top1(entry, imported))
         return self.networks[key]
 
-    def _masked(self, entry: Entry, dense: Checkpoint) -> Checkpoint:
+    def _checkpoint(self, entry: Entry) -> Checkpoint:
+        """The weights of an entry, with the masks that are made here."""
         from pimsim.api.method_masks import masked_checkpoint
+        from pimsim.network.checkpoints import load_checkpoint
 
-        assert entry.method is not None
-        workload = entry.workload
-        windows = self._windows(replace(entry, method=None, options={}))
-        return masked_checkpoint(workload.network or "", dense, entry.method, entry.options, windows)
+        workload, key = entry.workload, _network_key(entry)
+        if workload.checkpoint is None:
+            rule = "the weights are what is compared"
+            raise ConfigError(f"entry '{entry.label}' without a checkpoint", rule, entry.where, "Give it one")
+        if entry.method is None:
+            return load_checkpoint(workload.checkpoint)
+        if key not in self.masks:
+            dense = load_checkpoint(workload.checkpoint)
+            windows = self._windows(replace(entry, method=None, options={}))
+            self.masks[key] = masked_checkpoint(workload.network or "", dense, entry.method, entry.options, windows)
+        return self.masks[key]
 
     def _windows(self, dense: Entry) -> Windows:
         """The windows in which the mapper of an entry lays out its layers."""
@@ -189,17 +200,13 @@ def _key(workload: Workload, names: Iterable[str]) -> str:
     return json.dumps(workload.model_dump(mode="json", include=set(names)), sort_keys=True)
 
 
-def _masks_key(entry: Entry) -> str:
-    """Masks by what they are made from: the windows of the layers follow from chip and mapper."""
+def _network_key(entry: Entry) -> str:
+    """What decides the integer network of an entry; masks made here also follow from the windows of its layout."""
+    key = _key(entry.workload, _NETWORK_KEYS)
     if entry.method is None:
-        return ""
-    return repr(
-        (
-            entry.method,
-            sorted(entry.options.items()),
-            _key(entry.workload, ("hardware", "set", "mapping", "mapping_options")),
-        )
-    )
+        return key
+    layout = _key(entry.workload, ("hardware", "set", "mapping", "mapping_options"))
+    return key + layout + repr((entry.method, sorted(entry.options.items())))
 
 
 def _in_memory(inputs: Inputs) -> Inputs:

@@ -10,18 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pimsim.errors import ResultError, nearest
+from pimsim.records import outcome_text as text
 from pimsim.records.gain_words import gain_sentences
 from pimsim.records.gains import GAIN_COLUMNS, gains
 from pimsim.records.looks import FORMATS
-from pimsim.records.outcome_text import (
-    MAIN,
-    component_lines,
-    gain_cells,
-    gain_headings,
-    gain_lines,
-    main_cells,
-    main_lines,
-)
 from pimsim.records.outcomes import COLUMNS, LAYER_COLUMNS, Outcome, row_of
 from pimsim.records.schema import COUNT, Column
 
@@ -92,24 +84,27 @@ class MethodComparison:
         return _frame(() if self.dense is None else gains(self.outcomes, self.dense), GAIN_COLUMNS)
 
     def to_latex(self) -> str:
-        """The main table as LaTeX, with the rules of the package booktabs."""
-        return _latex([heading for heading, _ in MAIN], main_cells(self.outcomes), left=2)
+        """One table of the entries for a paper, as LaTeX with the rules of the package booktabs."""
+        return _latex(text.headings(text.PAPER), text.cells(text.PAPER, self.outcomes), left=1)
 
     def gains_to_latex(self) -> str:
         """The gain table likewise; empty without a dense entry."""
-        return "" if self.dense is None else _latex(gain_headings(self.dense), gain_cells(self.outcomes, self.dense), 1)
+        if self.dense is None:
+            return ""
+        return _latex(text.gain_headings(self.dense), text.gain_cells(self.outcomes, self.dense), left=1)
 
     def __str__(self) -> str:
-        parts = [main_lines(self.outcomes), component_lines(self.outcomes)]
+        parts = [text.lines(table, self.outcomes) for table in (text.PRUNED, text.COST)]
+        parts.append(text.component_lines(self.outcomes))
         if self.dense is not None:
-            parts.append(gain_lines(self.outcomes, self.dense))
+            parts.append(text.gain_lines(self.outcomes, self.dense))
         parts += [[f"* {sentence}." for sentence in self.words], [f"note: {note}" for note in self.notes]]
         return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
     def save(self, folder: str | Path, formats: Sequence[str] = FORMATS) -> tuple[Path, ...]:
         """Write text, CSV, Parquet, LaTeX, JSON and the figures into a folder; the files.
 
-        ``NAME.txt``, ``.csv``, ``.parquet``, ``.tex``, ``.json`` hold the main table; ``NAME-layers.csv`` the layers;
+        ``NAME.txt``, ``.csv``, ``.parquet``, ``.tex``, ``.json`` hold the entries; ``NAME-layers.csv`` the layers;
         ``NAME-gains.csv`` and ``.tex`` the gains; ``NAME-skip-ratio``, ``-accuracy`` and ``-waterfall`` are figures.
         What needs a dense entry, or accuracies, is left out without.
 
@@ -165,5 +160,5 @@ def _latex(headings: Sequence[str], cells: Sequence[Sequence[str]], left: int) -
 
     table = pd.DataFrame([list(row) for row in cells], columns=list(headings))
     styled = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    text: str = styled.to_latex(hrules=True, column_format="l" * left + "r" * (len(headings) - left))
-    return text
+    latex: str = styled.to_latex(hrules=True, column_format="l" * left + "r" * (len(headings) - left))
+    return latex

@@ -9,25 +9,49 @@ from pimsim.records.outcomes import RECORDED, Outcome
 from pimsim.records.summary import energy, percent, text_table, time
 
 Cell = Callable[[Outcome], str]
+Column = tuple[str, Cell]
 
-#: Headings and cells of the main table.
-MAIN: tuple[tuple[str, Cell], ...] = (
-    ("entry", lambda o: o.label),
+_LABEL: Column = ("entry", lambda o: o.label)
+_RATE: Column = ("entries, rate", lambda o: str(o.entries) if o.entries is not None else o.rate or "-")
+_SPARSITY: Column = ("sparsity", lambda o: percent(o.weight_sparsity))
+_SKIPPED: Column = ("rows skipped", lambda o: f"{o.rows_skipped:,} / {o.rows_mapped:,}")
+_RATIO: Column = ("skip ratio", lambda o: percent(o.skip_ratio))
+_TOP1: Column = ("top-1", lambda o: top1_cell(o))
+_ARRAYS: Column = ("arrays", lambda o: f"{o.arrays:,} / {o.arrays_dense:,}")
+_COMPRESSION: Column = ("compression", lambda o: f"{o.compression:.2f}x")
+_CYCLES: Column = ("cycles", lambda o: f"{o.cycles:,}")
+_LATENCY: Column = ("latency", lambda o: time(o.latency_ns))
+_ENERGY: Column = ("energy", lambda o: energy(o.energy_pj))
+_INDEX: Column = ("index", lambda o: f"{o.index_bytes:,} B")
+
+#: Headings and cells of the table of what is pruned and skipped.
+PRUNED: tuple[Column, ...] = (
+    _LABEL,
     ("method", lambda o: o.method + (" (mask only)" if o.training == "mask only" else "")),
-    ("entries", lambda o: str(o.entries) if o.entries is not None else o.rate or "-"),
-    ("sparsity", lambda o: percent(o.weight_sparsity)),
-    ("rows skipped", lambda o: f"{o.rows_skipped:,} / {o.rows_mapped:,}"),
-    ("skip ratio", lambda o: percent(o.skip_ratio)),
+    _RATE,
+    _SPARSITY,
+    _SKIPPED,
+    _RATIO,
     ("of pruned layers", lambda o: percent(o.pruned_skip_ratio) if o.pruned_layers else "-"),
-    ("arrays", lambda o: f"{o.arrays:,} / {o.arrays_dense:,}"),
-    ("compression", lambda o: f"{o.compression:.2f}x"),
-    ("cycles", lambda o: f"{o.cycles:,}"),
-    ("latency", lambda o: time(o.latency_ns)),
-    ("energy", lambda o: energy(o.energy_pj)),
+    _TOP1,
+    ("outputs that differ", lambda o: f"{o.mismatches:,} / {o.outputs:,}" if o.outputs else "not checked"),
+)
+#: Headings and cells of the table of what it costs.
+COST: tuple[Column, ...] = (
+    _LABEL,
+    _ARRAYS,
+    _COMPRESSION,
+    ("cells used", lambda o: f"{o.cells_used:,}"),
+    _CYCLES,
+    _LATENCY,
+    _ENERGY,
     ("dynamic", lambda o: energy(o.dynamic_energy_pj)),
-    ("index", lambda o: f"{o.index_bytes:,} B"),
-    ("top-1", lambda o: top1_cell(o)),
-    ("differ", lambda o: f"{o.mismatches:,} / {o.outputs:,}" if o.outputs else "not checked"),
+    ("static", lambda o: energy(o.static_energy_pj)),
+    _INDEX,
+)
+#: Headings and cells of the one table for a paper.
+PAPER: tuple[Column, ...] = (
+    *(_LABEL, _RATE, _SPARSITY, _SKIPPED, _RATIO, _ARRAYS, _COMPRESSION, _CYCLES, _LATENCY, _ENERGY, _INDEX, _TOP1),
 )
 #: What the gain table shows in percent of the same part of the dense entry.
 _PARTS = (("drivers", "drivers"), ("loads", "loads"), ("conversions", "conversions"), ("resolution", "ADC bits"),
@@ -41,14 +65,19 @@ def top1_cell(outcome: Outcome) -> str:
     return f"{100 * outcome.top1:.2f} %" + (" recorded" if outcome.top1_source == RECORDED else "")
 
 
-def main_cells(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """The rows of the main table, under the headings of `MAIN`."""
-    return [[cell(outcome) for _, cell in MAIN] for outcome in outcomes]
+def cells(table: Sequence[Column], outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """The rows of a table, under its headings."""
+    return [[cell(outcome) for _, cell in table] for outcome in outcomes]
 
 
-def main_lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """The main table as aligned lines."""
-    return text_table([heading for heading, _ in MAIN], main_cells(outcomes), None, left=2)
+def headings(table: Sequence[Column]) -> list[str]:
+    """The headings of a table."""
+    return [heading for heading, _ in table]
+
+
+def lines(table: Sequence[Column], outcomes: Sequence[Outcome]) -> list[str]:
+    """A table as aligned lines."""
+    return text_table(headings(table), cells(table, outcomes), None, left=2 if table is PRUNED else 1)
 
 
 def gain_headings(dense: Outcome) -> list[str]:
@@ -63,9 +92,9 @@ def gain_cells(outcomes: Sequence[Outcome], dense: Outcome) -> list[list[str]]:
 
 def gain_lines(outcomes: Sequence[Outcome], dense: Outcome) -> list[str]:
     """The gain table as aligned lines, with what its numbers are."""
-    lines = text_table(gain_headings(dense), gain_cells(outcomes, dense), None, left=1)
+    table = text_table(gain_headings(dense), gain_cells(outcomes, dense), None, left=1)
     of = f"dynamic {energy(dense.dynamic_energy_pj)}, static {energy(dense.static_energy_pj)}, {time(dense.latency_ns)}"
-    return [*lines, f"Percent of {dense.label}: parts of its dynamic energy ({of}); negative costs more."]
+    return [*table, f"Percent of {dense.label}: parts of its dynamic energy ({of}); negative costs more."]
 
 
 def _gain_row(found: Gain, dense: Outcome) -> list[str]:

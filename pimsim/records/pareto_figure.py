@@ -47,7 +47,8 @@ def accuracy_against_rows(outcomes: Sequence[Outcome], style: str = "paper") -> 
     _number(axes, outcomes)
     hollow = any(outcome.training == "mask only" for outcome in outcomes)
     axes.set(xlabel=f"rows skipped (%){'; hollow: masked, not trained' if hollow else ''}", ylabel="top-1 (%)")
-    axes.margins(0.09)
+    # No room for a tick left of nothing skipped.
+    axes.margins(x=0.06, y=0.09)
     axes.grid()
     names = [str(text) for text in axes.get_legend_handles_labels()[1]]
     figure.legend(loc="outside upper center", ncols=legend_columns(names, figure.get_figwidth()))
