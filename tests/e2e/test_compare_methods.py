@@ -287,8 +287,8 @@ WRONG_WORDS = [
     ("--checkpoints no.pt", "--checkpoints: checkpoint 'no.pt': there is no such file. Check the path."),
     (
         "--methods pairs",
-        "--checkpoint: --methods without a checkpoint: masks are made on the weights of a trained dense network. Give its "
-        "file with --checkpoint.",
+        "--checkpoint: --methods without a checkpoint: masks are made on the weights of a trained dense network. Give "
+        "its file with --checkpoint.",
     ),
     ("--methods pears --checkpoint DENSE", "pruning method 'pears': must be a known method. Did you mean 'pairs'?"),
     ("--methods pairs --entries 8,12 --checkpoint DENSE", "12 kept entries: a 3x3 kernel keeps 1 to 9."),

@@ -37,10 +37,10 @@ def overlaps(figure: Figure) -> list[tuple[str, str]]:
 
 
 def in_view(text: Text) -> bool:
-    """Tick labels beyond the limits of their axis are never drawn."""
-    axes = text.axes
-    if axes is None or text not in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
-        return True
-    along_x = text in axes.get_xticklabels()
-    low, high = sorted(axes.get_xlim() if along_x else axes.get_ylim())
-    return low <= text.get_position()[0 if along_x else 1] <= high
+    """Tick labels beyond the limits of their axis are never drawn; those that never were do not know their axes."""
+    for axes in text.figure.axes:  # type: ignore[union-attr]
+        sides = ((axes.get_xticklabels(), axes.get_xlim()), (axes.get_yticklabels(), axes.get_ylim()))
+        for place, (labels, limits) in enumerate(sides):
+            if text in labels:
+                return min(limits) <= text.get_position()[place] <= max(limits)
+    return True

@@ -12,7 +12,8 @@ COMPONENTS = (*(name for names in PARTS.values() for name in names), "a_new_one"
 
 def make_outcome(
     label: str = "dense", skipped: int = 0, pruned: int = 0, *, rounds: int = 1, steps: int = 8, driven: int = 400,
-    energies: dict[str, float] | None = None, entries: int | None = None, method: str = "none", top1: float | None = None,
+    energies: dict[str, float] | None = None, entries: int | None = None, method: str = "none",
+    top1: float | None = None,
 ) -> Outcome:  # fmt: skip
     """Two layers of 400 and 100 rows; the first one skips rows."""
     dynamic = energies or {name: 10.0 + place for place, name in enumerate(COMPONENTS)}

@@ -14,7 +14,7 @@ from made_outcomes import COMPONENTS, make_outcome
 
 from pimsim.records.gain_words import NO_DENSE, gain_sentences
 from pimsim.records.gains import GAIN_COLUMNS, PARTS, energy_of, gain
-from pimsim.records.outcome_text import main_cells
+from pimsim.records.outcome_text import top1_cell
 from pimsim.records.outcomes import COLUMNS, LAYER_COLUMNS, Top1, row_of
 
 amounts = st.floats(0, 1e6, allow_nan=False)
@@ -44,8 +44,8 @@ def test_fewer_conversions_and_cheaper_ones_are_told_apart():
 def test_a_resident_array_that_is_driven_whole_saves_no_step():
     words = gain_sentences([make_outcome(), make_outcome("p", 100, 300)], make_outcome())
     assert words[0] == (
-        "Skipping rows saves no read step: p 20.0 % of the rows skipped, and still 1,024 steps follow one another as in "
-        "dense, for all arrays are resident and an array drives all its rows at once, however many are left. "
+        "Skipping rows saves no read step: p 20.0 % of the rows skipped, and still 1,024 steps follow one another as "
+        "in dense, for all arrays are resident and an array drives all its rows at once, however many are left. "
         "Latency: unchanged"
     )
 
@@ -53,8 +53,8 @@ def test_a_resident_array_that_is_driven_whole_saves_no_step():
 @pytest.mark.parametrize(
     ("dense", "after", "reason"),
     [
-        ({"rounds": 3}, {"rounds": 2}, "(33.3 % fewer), because fewer arrays need fewer rounds in 2 layers. Latency: -33.3 %"),
-        ({"steps": 16}, {"steps": 8}, "(50.0 % fewer), because an array reads fewer groups of 512 rows in 2 layers. Lat"),
+        ({"rounds": 3}, {"rounds": 2}, "because fewer arrays need fewer rounds in 2 layers. Latency: -33.3 %"),
+        ({"steps": 16}, {"steps": 8}, "because an array reads fewer groups of 512 rows in 2 layers. Latency"),
     ],
 )  # fmt: skip
 def test_fewer_steps_have_their_reason(dense, after, reason):  # type: ignore[no-untyped-def]
@@ -119,11 +119,8 @@ def test_without_a_dense_entry_there_is_one_sentence():
 def test_cells_say_what_is_recorded_and_what_is_not_known():
     measured = make_outcome(top1=0.5)
     recorded = replace(measured, accuracy=Top1(0.25, None, "recorded"))
-    assert [row[-2] for row in main_cells([measured, recorded, make_outcome()])] == [
-        "50.00 %",
-        "25.00 % recorded",
-        "not known",
-    ]
+    shown = [top1_cell(outcome) for outcome in (measured, recorded, make_outcome())]
+    assert shown == ["50.00 %", "25.00 % recorded", "not known"]
 
 
 def test_the_page_documents_every_column():

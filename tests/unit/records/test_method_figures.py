@@ -1,4 +1,4 @@
-"""Figures of a comparison: bars are the numbers, text does not overlap and is large enough, greyscale tells all apart."""
+"""Figures of a comparison: bars are the numbers, texts can be read, and greyscale tells everything apart."""
 
 from __future__ import annotations
 
