@@ -8,11 +8,11 @@ from pimsim.errors import ConfigError
 
 
 def validate_file(path: Path) -> str:
-    """The kind of a file that is all right: ``hardware``, ``workload``, ``shapes`` or ``published``.
+    """What a file without faults is: ``hardware``, ``workload``, ``shapes``, ``published`` or ``comparison``.
 
-    A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``network`` or
-    ``shapes`` a workload, every other one hardware. A workload is checked together with the hardware and the shape
-    table that it names.
+    A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``compare`` a
+    comparison, one with ``network`` or ``shapes`` a workload, every other one hardware. A workload is checked together
+    with the hardware and the shape table that it names.
 
     Raises:
         ConfigError: what is wrong, with file and line.
@@ -26,6 +26,10 @@ def validate_file(path: Path) -> str:
         from pimsim.network.published import load_published
 
         load_published(path)
+    elif kind == "comparison":
+        from pimsim.api.comparison_entries import read_comparison
+
+        read_comparison(path, {})
     elif kind == "workload":
         _check_workload(path)
     else:
@@ -47,6 +51,8 @@ def kind_of(path: Path) -> str:
         return "shapes"
     if isinstance(getattr(keys.get("tables"), "value", None), list):
         return "published"
+    if isinstance(getattr(keys.get("compare"), "value", None), list):
+        return "comparison"
     return "workload" if is_workload(keys) else "hardware"
 
 
