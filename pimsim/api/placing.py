@@ -119,7 +119,7 @@ def _stored_bits(layer: Layer, workload: Workload, chip: Chip) -> int:
     bits = layer.precision.weight_bits
     if workload.skip != "repeat" or layer.weight is None:
         return bits
-    return pattern_bits(layer.geometry, layer.weight, bits, chip.crossbar.active_rows)
+    return pattern_bits(layer.weight, bits, chip.crossbar.active_rows)
 
 
 def _place(mapping: Mapping, layer: Layer, workload: Workload, chip: Chip, bits: int | None = None) -> Placement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,10 @@ from pimsim.mapping.repeats import (
     even_blocks,
     find_repeats,
     group_sizes,
+    split_blocks,
     stored_bits,
 )
 from pimsim.mapping.units import GroupRows, rows_per_unit
-from pimsim.network.layers import Geometry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,12 +59,24 @@ class _Set:
     def rows(self) -> Rows:
         return self.tiles[0].rows
 
+    @cached_property
+    def nonzero(self) -> NDArray[np.bool_]:
+        """Which weights are not zero, (R, C) over all these arrays."""
+        return np.concatenate(self.cells, axis=1) != 0
+
+    def marks(self, weights: int) -> NDArray[np.bool_]:
+        """Rows with a nonzero weight in each column group of ``weights`` weight columns, (R, G)."""
+        starts = [np.arange(0, cells.shape[1], weights) for cells in self.cells]
+        marked = [np.logical_or.reduceat(c != 0, s, axis=1) for c, s in zip(self.cells, starts, strict=True)]
+        return np.concatenate(marked, axis=1)
+
 
 def units_left(mapping: Mapping, weight: Weight | None, index_format: str, bits: int | None) -> UnitsLeft:
     """The operation units that must be read so that every other one is zero or a shifted copy.
 
     Operation units are cut in several ways, in h rows as they lie in the array and in groups of 1, 2, 4, ... input
-    channels of which no column uses more than h rows, and the way with the fewest reads is taken (the first of those).
+    channels of which no column uses more than h rows (cut again every h rows where columns that are read together use
+    more), and the way with the fewest reads is taken (the first of those).
 
     Args:
         mapping: the dense layout; its array has an operation unit.
@@ -89,21 +102,21 @@ def units_left(mapping: Mapping, weight: Weight | None, index_format: str, bits:
     return _left(mapping, sets, best, index_format)
 
 
-def pattern_bits(geometry: Geometry, weight: Weight, weight_bits: int, active_rows: int) -> int:
+def pattern_bits(weight: Weight, weight_bits: int, active_rows: int) -> int:
     """Bits of a weight in the cells, once every operation unit is divided by its largest common power of two.
 
     Operation units are groups of input channels of which no output uses more than ``active_rows`` rows; where there
     are no such groups nothing is gained, and the answer is ``weight_bits``.
+
+    Args:
+        weight: of `Geometry.weight_shape`.
+        weight_bits: of the layer.
+        active_rows: rows of an operation unit, h.
     """
-    ic, oc = geometry.group_channels
-    taps = geometry.kernel[0] * geometry.kernel[1]
-    channel = np.repeat(np.arange(ic), taps)
-    matrices = [outputs.reshape(oc, -1).T for outputs in np.split(weight, geometry.out_channels // oc)]
-    needed = [
-        min((stored_bits(m, blocks) for blocks in _fitting(channel, m != 0, active_rows)), default=weight_bits)
-        for m in matrices
-    ]
-    return min(weight_bits, max(needed))
+    matrix = weight.reshape(len(weight), -1).T
+    channel = np.repeat(np.arange(weight.shape[1]), len(matrix) // weight.shape[1])
+    needed = (stored_bits(matrix, blocks) for blocks in _fitting(channel, matrix != 0, active_rows))
+    return min(weight_bits, min(needed, default=weight_bits))
 
 
 @dataclass(frozen=True)
@@ -117,22 +130,30 @@ class _Cut:
 def _cuts(mapping: Mapping, sets: tuple[_Set, ...]) -> Iterator[_Cut]:
     height, weights = mapping.array.active_rows, mapping.array.weights_per_group
     channels = int(max((int(one.rows.channel.max()) for one in sets), default=0)) + 1
-    for size in (None, *group_sizes(channels)):
-        blocks = [
-            even_blocks(len(one.rows), height) if size is None else channel_blocks(one.rows.channel, size)
-            for one in sets
-        ]
-        repeats = tuple(find_repeats(one.cells, block, weights) for one, block in zip(sets, blocks, strict=True))
-        if any(one.most_rows > height for one in repeats):
+    yield _cut(sets, [even_blocks(len(one.rows), height) for one in sets], weights)
+    for size in group_sizes(channels):
+        blocks = [channel_blocks(one.rows.channel, size) for one in sets]
+        if any(_most(one.nonzero, block) > height for one, block in zip(sets, blocks, strict=True)):
             return
-        bits = [stored_bits(np.concatenate(one.cells, axis=1), b) for one, b in zip(sets, blocks, strict=True)]
-        yield _Cut(repeats, max(bits, default=2))
+        # Columns that are read together may need more rows than each of them.
+        fitted = [split_blocks(block, one.marks(weights), height) for one, block in zip(sets, blocks, strict=True)]
+        yield _cut(sets, fitted, weights)
+
+
+def _cut(sets: tuple[_Set, ...], blocks: list[NDArray[np.int64]], weights: int) -> _Cut:
+    both = list(zip(sets, blocks, strict=True))
+    bits = [stored_bits(np.concatenate(one.cells, axis=1), block) for one, block in both]
+    return _Cut(tuple(find_repeats(one.cells, block, weights) for one, block in both), max(bits, default=2))
+
+
+def _most(marks: NDArray[np.bool_], blocks: NDArray[np.int64]) -> int:
+    return int(rows_per_unit(marks, blocks).max(initial=0))
 
 
 def _fitting(channel: NDArray[np.int64], marks: NDArray[np.bool_], height: int) -> Iterator[NDArray[np.int64]]:
     for size in group_sizes(int(channel.max()) + 1):
         blocks = channel_blocks(channel, size)
-        if int(rows_per_unit(marks, blocks).max(initial=0)) > height:
+        if _most(marks, blocks) > height:
             return
         yield blocks
 

@@ -74,11 +74,6 @@ class Repeats:
         """Operation units that are read for one window and input step."""
         return int(np.count_nonzero(self.is_read))
 
-    @property
-    def most_rows(self) -> int:
-        """Rows of the fullest operation unit."""
-        return int(rows_per_unit(self.marks, self.row_block).max(initial=0))
-
 
 def find_repeats(arrays: Sequence[NDArray[np.int64]], row_block: NDArray[np.int64], weights_per_group: int) -> Repeats:
     """The repeats of arrays that hold the same rows.
@@ -171,6 +166,17 @@ def channel_blocks(channel: NDArray[np.integer], group: int) -> NDArray[np.int64
 def even_blocks(rows: int, active_rows: int) -> NDArray[np.int64]:
     """Row blocks of h rows each, as they lie in the array."""
     return np.arange(rows, dtype=np.int64) // active_rows
+
+
+def split_blocks(row_block: NDArray[np.int64], marks: NDArray[np.bool_], active_rows: int) -> NDArray[np.int64]:
+    """Row blocks of which no column group of ``marks`` (R, G) uses more than h rows: the others cut every h rows."""
+    too_many = rows_per_unit(marks, row_block).max(axis=1, initial=0) > active_rows
+    order = np.argsort(row_block, kind="stable")
+    first = np.searchsorted(row_block[order], np.arange(len(too_many)))
+    place = np.empty_like(row_block)  # of each row within its block
+    place[order] = np.arange(len(row_block)) - first[row_block[order]]
+    part = np.where(too_many[row_block], place // active_rows, 0)
+    return np.unique(row_block * len(row_block) + part, return_inverse=True)[1].astype(np.int64)
 
 
 def group_sizes(channels: int) -> Iterator[int]:

@@ -196,7 +196,9 @@ def test_a_window_that_splits_a_block_is_refused() -> None:
     layer = Geometry("conv", 4, 4, (3, 3), (8, 8), phases=(2, 2))
     mapping = map_layer(layer, ArrayShape(64, 64), "sdk")
     for outputs in ((1, 2), (2, 3)):
-        with pytest.raises(MappingError, match=f"a window of {outputs[0]}x{outputs[1]} outputs: the layer has a kernel"):
+        with pytest.raises(
+            MappingError, match=f"a window of {outputs[0]}x{outputs[1]} outputs: the layer has a kernel"
+        ):
             replace(mapping, outputs=outputs)
 
 

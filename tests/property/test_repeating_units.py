@@ -58,7 +58,7 @@ def cases(draw: st.DrawFn) -> Case:
     codes = reuse.project_codes(prap.fine_codes(weight, 4)[0]) * draw(st.sampled_from([0, 1, 1, 1]))
     layer = Layer(geometry, Precision(BITS, draw(st.integers(1, 3)), draw(st.booleans())), codes)
     unit = draw(st.sampled_from([4, 8])), draw(st.sampled_from([4, 8, 9]))
-    bits = pattern_bits(geometry, codes, BITS, unit[0])
+    bits = pattern_bits(codes, BITS, unit[0])
     per_weight = columns_per_weight("twos-complement", bits, 1)
     rows, columns = draw(st.sampled_from([20, 32])), max(unit[1], per_weight) * draw(st.integers(1, 3))
     machine = machine_of(unit, rows, columns, draw(st.sampled_from(["pipelined", "serial"])))

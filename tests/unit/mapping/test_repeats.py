@@ -13,6 +13,7 @@ from pimsim.mapping.repeats import (
     even_blocks,
     find_repeats,
     group_sizes,
+    split_blocks,
     stored_bits,
 )
 from pimsim.mapping.units import rows_per_unit
@@ -62,7 +63,6 @@ def test_a_repeated_unit_is_that_of_its_source_shifted(case: tuple[list[np.ndarr
     # One read for each class, and more only where an array would otherwise have none.
     assert len(classes) <= found.units_read <= len(classes) + len(parts)
     assert alone == {i for i, part in enumerate(parts) if part.any()}
-    assert found.most_rows == rows_per_unit((units != 0).any(axis=2), blocks).max()
 
 
 def test_the_array_with_the_fewest_reads_reads_the_next_unit() -> None:
@@ -79,6 +79,15 @@ def test_odd_weights_and_their_bits() -> None:
     assert stored_bits(weights, even_blocks(2, 2)) == 8
     assert stored_bits(weights, even_blocks(2, 1)) == 8
     assert stored_bits(np.zeros((3, 2), dtype=np.int64), even_blocks(3, 2)) == 2
+
+
+def test_blocks_of_which_a_group_uses_too_many_rows_are_cut_again() -> None:
+    blocks = np.array([0, 1, 0, 1, 0, 1])
+    marks = np.array([[1, 0], [1, 1], [1, 0], [0, 0], [1, 1], [0, 0]], dtype=bool)
+    assert list(rows_per_unit(marks, blocks).max(axis=1)) == [3, 1]
+    cut = split_blocks(blocks, marks, 2)
+    assert list(cut) == [0, 2, 0, 2, 1, 2]
+    assert rows_per_unit(marks, cut).max() == 2
 
 
 def test_channels_that_a_tile_cuts_are_blocks_of_their_own() -> None:
