@@ -62,7 +62,7 @@ class _Set:
     @cached_property
     def nonzero(self) -> NDArray[np.bool_]:
         """Which weights are not zero, (R, C) over all these arrays."""
-        return np.concatenate(self.cells, axis=1) != 0
+        return np.asarray(np.concatenate(self.cells, axis=1) != 0, dtype=np.bool_)
 
     def marks(self, weights: int) -> NDArray[np.bool_]:
         """Rows with a nonzero weight in each column group of ``weights`` weight columns, (R, G)."""

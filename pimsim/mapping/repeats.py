@@ -51,7 +51,8 @@ class Repeats:
 
     def column_shift(self, array: int, columns: int) -> NDArray[np.int64]:
         """`shift` of the weight columns of one array, (B, C)."""
-        return self.shift[:, self.groups(array)].reshape(len(self.shift), -1)[:, :columns]
+        own: NDArray[np.int64] = self.shift[:, self.groups(array)].reshape(len(self.shift), -1)[:, :columns]
+        return own
 
     @cached_property
     def is_read(self) -> NDArray[np.bool_]:
@@ -160,7 +161,7 @@ def stored_bits(weights: NDArray[np.int64], row_block: NDArray[np.int64]) -> int
 
 def channel_blocks(channel: NDArray[np.integer], group: int) -> NDArray[np.int64]:
     """Row blocks of ``group`` neighbouring input channels each, counted from 0; a cut channel group is two blocks."""
-    return np.unique(channel // group, return_inverse=True)[1].astype(np.int64)
+    return np.asarray(np.unique(channel // group, return_inverse=True)[1], dtype=np.int64)
 
 
 def even_blocks(rows: int, active_rows: int) -> NDArray[np.int64]:
