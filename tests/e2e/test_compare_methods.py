@@ -321,7 +321,7 @@ WRONG_WORDS = [
     ),
     (
         "--checkpoints DENSE --shapes x.yaml",
-        "--network with --shapes: it compares networks, and --shapes mappers. Leave --network out.",
+        "--checkpoints with --shapes: it compares networks, and --shapes mappers. Leave --checkpoints out.",
     ),
 ]
 
