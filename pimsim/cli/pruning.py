@@ -20,6 +20,8 @@ _EXAMPLES = examples(
     "--lr 0.01 --out e.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method low-rank --rank 1/4 --groups 4 "
     "--epochs 3 --lr 0.01 --out f.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method kerntrol-c --array 512x256 --epochs 8 "
+    "--out g.safetensors",
 )
 
 
@@ -48,6 +50,7 @@ def _prune(
     sparsity: own.Sparsity = None,
     segment: own.Segment = None,
     n_of_m: own.NOfM = None,
+    threshold: own.Threshold = None,
     array: own.Array = None,
     columns_per_weight: own.ColumnsPerWeight = None,
     hardware: own.Hardware = None,
@@ -78,7 +81,7 @@ def _prune(
         int,
         typer.Option(
             help="Of the epochs, those in which ADMM draws the weights to the pruned network before anything is "
-            "pruned; not for vwc-sdk and low-rank."
+            "pruned; not for methods that change the structure."
         ),
     ] = 0,
     admm_warmup: Annotated[int, typer.Option(help="Of those, epochs with dual variables of zero.")] = 0,
@@ -103,7 +106,8 @@ def _prune(
         network, data, out, checkpoint=checkpoint, method=method, keep=tuple(keep or ()), layers=tuple(layers or ()),
         entries=entries, dimension=dimension, patterns=patterns, connectivity=connectivity, rows=rows,
         families=tuple(families or ()), concentration=concentration, ranking=ranking, power=power, sparsity=sparsity,
-        segment=segment, n_of_m=n_of_m, array=array, columns_per_weight=columns_per_weight, hardware=hardware,
+        segment=segment, n_of_m=n_of_m, threshold=threshold, array=array, columns_per_weight=columns_per_weight,
+        hardware=hardware,
         mapping=mapping, search=search, convention=convention, accuracy_drop=accuracy_drop, rank=rank, groups=groups,
         weight_quantizer=weight_quantizer, weight_bits=weight_bits, activation_bits=activation_bits,
         first_last_bits=first_last_bits, epochs=epochs, float_epochs=float_epochs, lr=lr, batch=batch,

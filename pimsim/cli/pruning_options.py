@@ -13,8 +13,9 @@ Method = Annotated[
         "(your own set), pairs (those that free most rows), patdnn (those that the trained network has most often), "
         "random, pconv. A given number of rows: garos (exactly, by integer program), row-efficient, row. A share of "
         "the weights: magnitude, filter, channel, column, n-m. Of another structure: vwc-sdk (remove the channels "
-        "that do not fill an array, in rounds), low-rank (turn each convolution into two thin ones); these two start "
-        "from --checkpoint, and fine-tune for --epochs (0: not at all)."
+        "that do not fill an array, in rounds), low-rank (turn each convolution into two thin ones), kerntrol-m (leave "
+        "out rows that few outputs of a window use), kerntrol-c (the same, every cell left becomes a weight); these "
+        "start from --checkpoint, and fine-tune for --epochs (0: not at all)."
     ),
 ]
 Keep = Annotated[
@@ -26,6 +27,13 @@ Layers = Annotated[
     typer.Option(
         help="[all but none, vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as "
         "outputs; low-rank: all convolutions larger than 1x1 but the first]"
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="[kerntrol-m, kerntrol-c] Leave out the pixels of a window that at most this share of its outputs use.  "
+        "[default: 0.25]"
     ),
 ]
 Entries = Annotated[
@@ -83,26 +91,30 @@ NOfM = Annotated[
 Array = Annotated[
     str | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk] Array whose parallel windows count, ROWSxCOLUMNS; for "
-        "vwc-sdk the one to fill."
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Array whose parallel windows count, "
+        "ROWSxCOLUMNS; for vwc-sdk the one to fill."
     ),
 ]
 ColumnsPerWeight = Annotated[
     int | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk] Columns that one weight takes, with --array.  [default: 1]"
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Columns that one weight takes, with "
+        "--array.  [default: 1]"
     ),
 ]
 Hardware = Annotated[
     str | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk] Preset or hardware file whose arrays to take instead of "
-        "--array."
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Preset or hardware file whose arrays "
+        "to take instead of --array."
     ),
 ]
 Mapping = Annotated[
     str | None,
-    typer.Option(help="[pairs, garos, row-efficient, row] Mapper that gives each layer its window.  [default: sdk]"),
+    typer.Option(
+        help="[pairs, garos, row-efficient, row, kerntrol-m, kerntrol-c] Mapper that gives each layer its window.  "
+        "[default: sdk]"
+    ),
 ]
 Search = Annotated[
     str | None,

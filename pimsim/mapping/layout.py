@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from pimsim.errors import MappingError
+from pimsim.mapping.units import GroupRows, units_per_group, weights_per_group
 from pimsim.network.layers import Geometry, Pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Integer = TypeVar("_Integer", bound=np.integer[Any])
+_Place = TypeVar("_Place", int, "NDArray[np.int64]")
 
 #: A mapper's options in the order of its fields.
 Options = tuple[tuple[str, str | int | bool], ...]
@@ -28,15 +30,18 @@ Options = tuple[tuple[str, str | int | bool], ...]
 class ArrayShape:
     """Rows and columns of one crossbar array, and the physical columns that one weight takes.
 
-    ``columns_per_weight`` counts slices and signs (2 for a 4-bit weight in 2-bit cells).
+    ``columns_per_weight`` counts slices and signs (2 for a 4-bit weight in 2-bit cells). ``unit`` is the operation unit
+    (h rows, u physical columns) that one read drives and converts; None: the whole array.
 
     Raises:
-        MappingError: a size below one, or an array with fewer columns than one weight needs.
+        MappingError: a size below one, an array with fewer columns than one weight needs, or an operation unit that
+            is larger than the array.
     """
 
     rows: int
     columns: int
     columns_per_weight: int = 1
+    unit: Pair | None = None
 
     def __post_init__(self) -> None:
         if min(self.rows, self.columns, self.columns_per_weight) < 1:
@@ -48,11 +53,37 @@ class ArrayShape:
                 "an array must be wide enough for one weight",
                 fix="Use a wider array, fewer weight bits or more bits per cell",
             )
+        if self.unit is not None and not (1 <= self.unit[0] <= self.rows and 1 <= self.unit[1] <= self.columns):
+            raise MappingError(
+                f"an operation unit of {self.unit[0]}x{self.unit[1]}",
+                f"it must have a row and a column at least, and fit the array of {self.rows}x{self.columns}",
+                fix="Use a smaller operation unit",
+            )
 
     @property
     def weight_columns(self) -> int:
         """Whole weights that fit side by side: ACe of the papers."""
         return self.columns // self.columns_per_weight
+
+    @property
+    def active_rows(self) -> int:
+        """Rows of an operation unit, h."""
+        return self.unit[0] if self.unit else self.rows
+
+    @property
+    def active_columns(self) -> int:
+        """Physical columns of an operation unit, u."""
+        return self.unit[1] if self.unit else self.columns
+
+    @property
+    def weights_per_group(self) -> int:
+        """Weight columns of a column group."""
+        return weights_per_group(self.active_columns, self.columns_per_weight)
+
+    @property
+    def units_per_group(self) -> int:
+        """Operation units side by side in a column group."""
+        return units_per_group(self.active_columns, self.columns_per_weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +137,8 @@ class Columns:
     def __hash__(self) -> int:
         return hash((self.output.tobytes(), self.a.tobytes(), self.b.tobytes()))
 
-    def take(self, which: slice) -> Columns:
-        """The columns of a slice."""
+    def take(self, which: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Columns:
+        """The columns of a slice or of an index, in order."""
         return Columns(self.output[which], self.a[which], self.b[which])
 
 
@@ -117,7 +148,8 @@ class ArrayTile:
 
     Tiles with the same ``block`` and ``column_tile`` add up to the same outputs; tiles with the
     same ``block`` and ``row_tile`` read the same inputs. A block is one group of a grouped
-    convolution, or several groups packed block-diagonally.
+    convolution, or several groups packed block-diagonally. ``kept`` says which of the rows each column group
+    drives; None: every group drives all of them.
     """
 
     block: int
@@ -125,6 +157,40 @@ class ArrayTile:
     column_tile: int
     rows: Rows
     columns: Columns
+    kept: GroupRows | None = None
+
+    def group_rows(self, weights: int) -> NDArray[np.int64]:
+        """Rows that each column group of ``weights`` weight columns drives, int64 (G,).
+
+        Raises:
+            MappingError: the tile was made for column groups of another width.
+        """
+        if self.kept is None:
+            return np.full(-(-len(self.columns) // weights), len(self.rows), dtype=np.int64)
+        if self.kept.weights != weights:
+            raise MappingError(
+                f"column groups of {self.kept.weights} weights",
+                f"the operation unit of the crossbar holds {weights}",
+                fix="Place the layer on arrays with the operation unit of this crossbar",
+            )
+        return self.kept.rows
+
+    @property
+    def rows_used(self) -> int:
+        """Physical rows that hold a weight: those of the fullest column group where the groups close up."""
+        return len(self.rows) if self.kept is None or not self.kept.compact else int(self.kept.rows.max(initial=0))
+
+    def parts(self) -> list[ArrayTile]:
+        """The tile as tiles whose columns all drive the same rows, side by side; itself where they all do."""
+        if self.kept is None:
+            return [self]
+        patterns, pattern = np.unique(self.kept.marks, axis=1, return_inverse=True)
+        of_column = np.repeat(pattern.reshape(-1), self.kept.weights)[: len(self.columns)]
+        return [
+            replace(self, rows=self.rows.take(marks), columns=self.columns.take(of_column == i), kept=None)
+            for i, marks in enumerate(patterns.T)
+            if marks.any()
+        ]
 
 
 @dataclass(frozen=True)
@@ -144,6 +210,9 @@ class Mapping:
         options: the mapper's options, for the record.
         unfolded: the layer written as a strip of separate patches, one for each output in row-major order, where
             windows are cut from that strip instead of the input map (SMD); see `unfold`. None elsewhere.
+
+    Raises:
+        MappingError: a window that does not hold whole blocks of output phases of a layer that has them.
     """
 
     method: str
@@ -155,6 +224,16 @@ class Mapping:
     tiles: tuple[ArrayTile, ...] = field(repr=False)
     options: Options = ()
     unfolded: Geometry | None = None
+
+    def __post_init__(self) -> None:
+        if any(n % phases for n, phases in zip(self.outputs, self.geometry.phases, strict=True)):
+            n_h, n_w = self.geometry.phases
+            raise MappingError(
+                f"a window of {self.outputs[0]}x{self.outputs[1]} outputs",
+                f"the layer has a kernel for each of {n_h}x{n_w} output phases, so a window holds whole blocks of them",
+                self.geometry.name,
+                "Map it with sdk, vw-sdk or im2col",
+            )
 
     @property
     def view(self) -> Geometry:
@@ -291,32 +370,50 @@ class Mapping:
         Args:
             rows: rows of tiles that share ``columns``.
             columns: weight columns of one column tile.
-            nonzero: (OC, IC / groups, K_h, K_w), which weights are not zero; None counts every cell that
-                holds a weight.
+            nonzero: of `Geometry.weight_shape`, which weights are not zero; None counts every cell that holds a
+                weight.
         """
         g = self.view
         total = np.zeros(len(rows), dtype=np.int64)
         positions = columns.a.astype(np.int64) * self.outputs[1] + columns.b
+        kernels = self._kernels(columns)
         counts: dict[bytes, NDArray[np.int64]] = {}
         for position in np.unique(positions):
-            outputs = columns.output[positions == position]
-            key = outputs.tobytes()
+            here = positions == position
+            key = kernels[here].tobytes()
             if key not in counts:
-                counts[key] = self._count_outputs(outputs, nonzero)
+                counts[key] = self._count_outputs(columns.output[here], kernels[here], nonzero)
             count = counts[key]
             a, b = divmod(int(position), self.outputs[1])
-            k_y, fits_y = _tap(rows.y, a * g.stride[0], g.dilation[0], g.kernel[0])
-            k_x, fits_x = _tap(rows.x, b * g.stride[1], g.dilation[1], g.kernel[1])
+            k_y, fits_y = _tap(rows.y, self._shift(a, 0), g.dilation[0], g.kernel[0])
+            k_x, fits_x = _tap(rows.x, self._shift(b, 1), g.dilation[1], g.kernel[1])
             total += np.where(fits_y & fits_x, count[rows.channel, k_y, k_x], 0)
         return total
 
-    def _count_outputs(self, outputs: NDArray[np.int32], nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """Nonzero weights over some output channels at each (input channel, k_y, k_x) of the layer."""
+    def nonzero_per_group(self, rows: Rows, columns: Columns, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """Nonzero weight cells in each row over the columns of each column group, (R, G); see `nonzero_per_row`."""
+        size = self.array.weights_per_group
+        groups = [columns.take(slice(i, i + size)) for i in range(0, len(columns), size)]
+        return np.stack([self.nonzero_per_row(rows, group, nonzero) for group in groups], axis=1)
+
+    def _shift(self, output: _Place, d: int) -> _Place:
+        """Pixels from the corner of the window to the kernel place of its ``output``-th output in one dimension."""
+        return output // self.view.place_outputs[d] * self.view.place_stride[d]
+
+    def _kernels(self, columns: Columns) -> NDArray[np.int64]:
+        """The kernel that each weight column holds, a number in the first axis of the weight, (C,)."""
+        n_h, n_w = self.geometry.phases
+        return (columns.output.astype(np.int64) * n_h + columns.a % n_h) * n_w + columns.b % n_w
+
+    def _count_outputs(
+        self, outputs: NDArray[np.int32], kernels: NDArray[np.int64], nonzero: NDArray[np.bool_] | None
+    ) -> NDArray[np.int64]:
+        """Nonzero weights over some kernels, given with their output channels, at each (input channel, k_y, k_x)."""
         g = self.geometry
         ic, oc = g.group_channels
         count = np.zeros((g.in_channels, *g.kernel), dtype=np.int64)
         for group in np.unique(outputs // oc):
-            members = outputs[outputs // oc == group]
+            members = kernels[outputs // oc == group]
             here = len(members) if nonzero is None else np.count_nonzero(nonzero[members], axis=0)
             count[group * ic : (group + 1) * ic] = here
         return count
@@ -333,7 +430,7 @@ class Mapping:
         used = (rows.channel[:, None] // ic) == (columns.output[None, :] // oc)
         positions = []
         for pixel, shift, d in ((rows.y, columns.a, 0), (rows.x, columns.b, 1)):
-            offset = pixel[:, None].astype(np.int64) - shift[None, :].astype(np.int64) * g.stride[d]
+            offset = pixel[:, None].astype(np.int64) - self._shift(shift[None, :].astype(np.int64), d)
             tap = offset // g.dilation[d]
             used = used & (offset >= 0) & (offset % g.dilation[d] == 0) & (tap < g.kernel[d])
             positions.append(tap)
@@ -345,11 +442,11 @@ class Mapping:
 
         Args:
             tile: a tile of this mapping.
-            weight: (OC, IC / groups, K_h, K_w).
+            weight: of `Geometry.weight_shape`.
         """
         k_y, k_x, used = self.taps(tile)
         ic, _ = self.geometry.group_channels
-        values = weight[tile.columns.output[None, :], (tile.rows.channel % ic)[:, None], k_y, k_x]
+        values = weight[self._kernels(tile.columns)[None, :], (tile.rows.channel % ic)[:, None], k_y, k_x]
         return np.where(used, values, 0)
 
 
@@ -366,8 +463,10 @@ def _tap(
 def _extent(geometry: Geometry, outputs: Pair) -> Pair:
     """Pixels from the first to the last tap of neighbouring outputs, D(K-1) + 1 + (n-1)S in each dimension."""
     height, width = (
-        d * (k - 1) + 1 + (n - 1) * s
-        for d, k, n, s in zip(geometry.dilation, geometry.kernel, outputs, geometry.stride, strict=True)
+        d * (k - 1) + 1 + (-(-n // each) - 1) * s
+        for d, k, n, each, s in zip(
+            geometry.dilation, geometry.kernel, outputs, geometry.place_outputs, geometry.place_stride, strict=True
+        )
     )
     return height, width
 

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from pimsim.mapping.layout import ArrayTile, Mapping
 
 
@@ -15,14 +17,14 @@ class Placement:
 
     Attributes:
         mapping: the dense layout.
-        skip: granularity, ``none``, ``row`` or ``array``.
+        skip: granularity, ``none``, ``row``, ``ou`` or ``array``.
         pack: ``tile`` (every tile keeps its own array) or ``layer`` (kept rows refill arrays).
         tiles: the arrays in use, each with its driven rows, in the mapping's order; the tiles with the
             same block and column tile still add up to that column tile's outputs. Unlike in the dense layout, tiles
             with the same block and row tile may drive different rows; those that drive the same share their `Rows`
             where the arrays are packed per tile.
         rows_mapped: rows over the dense tiles.
-        rows_skipped: rows of those that are not driven.
+        rows_skipped: rows of those that no column group drives.
         index_bits: storage that tells which rows are kept (`hardware.md` 3.7); 0 when nothing is skipped.
         nonzero_cells: cells that hold a nonzero weight; None when the layer has no weights.
     """
@@ -65,10 +67,24 @@ class Placement:
     @cached_property
     def weight_cells(self) -> int:
         """Cells of the driven rows that hold a weight, zero or not; one weight column counts once."""
-        if self.rows_skipped == 0:
+        if self.rows_skipped == 0 and all(tile.kept is None for tile in self.tiles):
             return self.mapping.weight_cells
-        holds_weight = (self.mapping.nonzero_per_row(tile.rows, tile.columns, None) for tile in self.tiles)
-        return sum(int(cells.sum()) for cells in holds_weight)
+        return sum(self._weight_cells(tile) for tile in self.tiles)
+
+    def _weight_cells(self, tile: ArrayTile) -> int:
+        if tile.kept is None:
+            return int(self.mapping.nonzero_per_row(tile.rows, tile.columns, None).sum())
+        return int(self.mapping.nonzero_per_group(tile.rows, tile.columns, None)[tile.kept.marks].sum())
+
+    @cached_property
+    def unit_steps(self) -> int:
+        """Operation units of all arrays: reads of one window and input step, sum over column groups of ceil(r / h)."""
+        return _unit_steps(self.mapping, self.tiles)
+
+    @cached_property
+    def dense_unit_steps(self) -> int:
+        """`unit_steps` of the dense layout."""
+        return _unit_steps(self.mapping, self.mapping.tiles)
 
     @cached_property
     def cell_utilisation(self) -> float:
@@ -76,3 +92,9 @@ class Placement:
         array = self.mapping.array
         cells = array.rows * array.columns * len(self.tiles)
         return self.weight_cells * array.columns_per_weight / cells if cells else 0.0
+
+
+def _unit_steps(mapping: Mapping, tiles: tuple[ArrayTile, ...]) -> int:
+    array = mapping.array
+    per_group = (np.sum(-(-tile.group_rows(array.weights_per_group) // array.active_rows)) for tile in tiles)
+    return int(sum(per_group)) * array.units_per_group

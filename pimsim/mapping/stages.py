@@ -119,6 +119,16 @@ class StagedPlacement:
         return sum(stage.rows_skipped for stage in self.stages)
 
     @property
+    def unit_steps(self) -> int:
+        """Operation units that are read for a window of every stage and one input step."""
+        return sum(stage.unit_steps for stage in self.stages)
+
+    @property
+    def dense_unit_steps(self) -> int:
+        """`unit_steps` of the dense layout."""
+        return sum(stage.dense_unit_steps for stage in self.stages)
+
+    @property
     def skip_ratio(self) -> float:
         """Skipped rows / mapped rows."""
         return self.rows_skipped / self.rows_mapped
@@ -143,7 +153,11 @@ class StagedPlacement:
 
 
 def place_stages(
-    mapping: StagedMapping, weights: Weights | None, skip: str = "none", pack: str = "tile"
+    mapping: StagedMapping,
+    weights: Weights | None,
+    skip: str = "none",
+    pack: str = "tile",
+    compact: bool | None = None,
 ) -> StagedPlacement:
     """The arrays of every stage with what is zero left out; see `place`.
 
@@ -152,12 +166,14 @@ def place_stages(
         weights: the weight of each stage, or None for dense stages.
         skip: granularity.
         pack: packing of kept rows.
+        compact: whether the rows of operation units close up.
 
     Raises:
         MappingError: as `place`.
     """
     each = [None] * len(mapping.stages) if weights is None else weights
-    placed = (place(stage, weight, skip, pack) for stage, weight in zip(mapping.stages, each, strict=True))
+    pairs = zip(mapping.stages, each, strict=True)
+    placed = (place(stage, weight, skip, pack, compact=compact) for stage, weight in pairs)
     return StagedPlacement(mapping, tuple(placed))
 
 

@@ -126,8 +126,8 @@ def quantize(program: Program, records: Records, name: str, notes: tuple[str, ..
 
 def integer_layer(op: CrossbarOp, record: LayerQuantization, structure: Structure) -> Layer:
     """One crossbar layer: integer weights, scales with the batch norm folded in, float64 bias."""
-    codes = quantize_weight(op.weight, record, keep_mask(op)).numpy()
-    channels = op.weight.shape[0]
+    codes = quantize_weight(op.channel_weight, record, keep_mask(op)).reshape(op.weight.shape).numpy()
+    channels = op.channel_weight.shape[0]
     scale = np.broadcast_to(np.asarray(record.weight_scale, dtype=np.float64), (channels,)).copy()
     if op.gain is not None:
         scale *= op.gain.double().numpy()

@@ -157,7 +157,7 @@ def test_unknown_mapping(refused):
 
 
 def test_unknown_skip(refused):
-    assert refused(skip="rows") == "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, array."
+    assert refused(skip="rows") == "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array."
 
 
 def test_unknown_preset(refused):
