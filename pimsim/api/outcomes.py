@@ -46,7 +46,8 @@ def outcome_of(
     chip, workload = prepared.chip, entry.workload
     ops = crossbar_ops(prepared.network.program)
     totals = to_json_object(simulation, None)["totals"]
-    layers = tuple(map(_layer, simulation.layers, prepared.placements, ops))
+    parts = zip(simulation.layers, prepared.placements, ops, strict=True)
+    layers = tuple(_layer(*part) for part in parts)
     cells, rows = chip.crossbar.rows * chip.crossbar.columns, _driven_rows(prepared)
     arrays = workload.arrays or chip.tiles * chip.tile.macros * chip.macro.arrays
     named = _named(entry, checkpoint, ops)

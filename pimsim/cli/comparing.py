@@ -28,7 +28,7 @@ _SHAPE_OPTIONS = ("mappings", "array", "columns_per_weight", "convention")
 #: Options that become keys of the workload of every entry.
 _WORKLOAD_OPTIONS = (
     "network", "checkpoint", "data", "normalize", "image_size", "input_shape", "weight_bits", "activation_bits",
-    "quantizer", "hardware", "mapping", "skip", "pack", "arrays", "discipline", "images", "crossbar_images",
+    "quantizer", "hardware", "mapping", "skip", "pack", "compact", "arrays", "discipline", "images", "crossbar_images",
     "calibration_images", "seed",
 )  # fmt: skip
 _METHOD_OPTIONS = ("files", "checkpoints", "methods", "entries", "baseline", "name", "settings", "option")
@@ -85,8 +85,11 @@ def _compare(
     ] = None,
     mapping: Annotated[str | None, typer.Option(help="Mapper: im2col, sdk, vw-sdk, ...  [default: im2col]")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
-    skip: Annotated[str | None, typer.Option(help="Zeros left out, as of 'pimsim run'.  [default: none]")] = None,
+    skip: Annotated[str | None, typer.Option(help="Zeros left out: none, row, ou or array.  [default: none]")] = None,
     pack: Annotated[str | None, typer.Option(help="Kept rows stay in their tile, or refill a layer's arrays.")] = None,
+    compact: Annotated[
+        bool | None, typer.Option(help="Of --skip ou: kept rows close up to full operation units.  [default: compact]")
+    ] = None,
     arrays: Annotated[int | None, typer.Option(help="Arrays that a layer can use.  [default: the chip's]")] = None,
     discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed or serial.")] = None,
     images: Annotated[int | None, typer.Option(help="Images of --data behind top-1.  [default: 256]")] = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pimsim.records.gain_words import is_comparable
 from pimsim.records.looks import COLOURS, HATCHES, INK, SIZES, bars, new_figure
 from pimsim.records.outcomes import Outcome
 
@@ -23,10 +24,12 @@ def savings(outcome: Outcome, dense: Outcome | None) -> tuple[float | None, ...]
     """Shares saved at each of `STAGES`; negative where more is needed.
 
     Against the dense entry: its weights, mapped rows, cycles and latency. Without one against the outcome's own
-    dense layout, and the latency is None.
+    dense layout, and the latency is None. Weights in the same layout as the dense entry's are those of the cells, and
+    count against the outcome's own.
     """
     kept, driven = outcome.weights - outcome.weights_pruned, outcome.rows_mapped - outcome.rows_skipped
-    weights = outcome.weights if dense is None else dense.weights - dense.weights_pruned
+    own = dense is None or is_comparable(outcome, dense)
+    weights = outcome.weights if dense is None or own else dense.weights - dense.weights_pruned
     rows = outcome.rows_mapped if dense is None else dense.rows_mapped - dense.rows_skipped
     cycles = outcome.cycles_dense if dense is None else dense.cycles
     latency = None if dense is None else 1 - outcome.latency_ns / dense.latency_ns

@@ -144,6 +144,18 @@ def test_fewer_rounds_save_time_and_the_words_say_why(common, dense, pruned):
     assert found.words[0].endswith(f"Latency: {share:+.1f} %")
 
 
+def test_operation_units_save_time_and_the_words_say_why(common, dense, pruned):
+    unit = {
+        "tile.macro.crossbar.active_rows": 16,
+        "tile.macro.crossbar.active_columns": 16,
+        "tile.macro.adc.columns": 16,
+    }
+    found = compare_methods(checkpoints=[dense, pruned], **{**common, "set": unit, "skip": "ou"})
+    whole, kept = found.outcomes
+    assert kept.latency_ns < whole.latency_ns and (kept.mismatches, kept.outputs > 0) == (0, True)
+    assert "because an array reads fewer groups of 16 rows in 2 layers" in found.words[0]
+
+
 def test_without_a_dense_entry_compression_stays_and_the_words_say_what_is_missing(common, pruned):
     found = compare_methods(checkpoints=[pruned], check=False, **{**common, "pack": "layer"})
     assert found.baseline is None and found.to_json()["gains"] == []
@@ -321,7 +333,7 @@ WRONG_WORDS = [
     ),
     (
         "--checkpoints DENSE --shapes x.yaml",
-        "--network with --shapes: it compares networks, and --shapes mappers. Leave --network out.",
+        "--checkpoints with --shapes: it compares networks, and --shapes mappers. Leave --checkpoints out.",
     ),
 ]
 

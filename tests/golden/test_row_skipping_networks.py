@@ -77,7 +77,7 @@ def test_totals_of_wrn16_4(repository, array, rows, skipped):
 
 @pytest.mark.slow
 def test_masks_on_the_dense_resnet20(repository):
-    """16 layers in windows of 5x5, 4x4, 4x4: 10,080 rows; PatDNN's and random patterns as the trained weights choose."""
+    """16 layers in windows of 5x5, 4x4, 4x4: 10,080 rows; PatDNN's and random patterns as the weights choose."""
     models = repository / "models"
     found = compare_methods(
         methods=["pairs", "patdnn", "random"], entries=[8, 6, 4], check=False, hardware="isaac-like-8b", mapping="sdk",
