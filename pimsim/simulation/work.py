@@ -26,6 +26,7 @@ class ArrayWork:
     Attributes:
         rows: physical rows that hold a weight.
         group_units: operation units of each column group (whole weights of a unit), as runs (number, rows of each).
+        own_rows: whether column groups drive rows of their own, each with an index of its own.
         weight_columns: weights side by side.
         columns: physical columns.
         tile, macro, array: hardware tile, macro of that tile, array of that macro.
@@ -33,6 +34,7 @@ class ArrayWork:
 
     rows: int
     group_units: tuple[Heights, ...]
+    own_rows: bool
     weight_columns: int
     columns: int
     tile: int
@@ -253,6 +255,7 @@ def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: in
             ArrayWork(
                 tile.rows_used,
                 tile.group_units(weights, chip.crossbar.active_rows),
+                tile.kept is not None,
                 columns,
                 columns * per_weight,
                 macro // chip.tile.macros,
