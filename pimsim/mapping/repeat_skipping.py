@@ -74,9 +74,9 @@ class _Set:
 def units_left(mapping: Mapping, weight: Weight | None, index_format: str, bits: int | None) -> UnitsLeft:
     """The operation units that must be read so that every other one is zero or a shifted copy.
 
-    Operation units are cut in several ways, in h rows as they lie in the array and in groups of 1, 2, 4, ... input
-    channels of which no column uses more than h rows (cut again every h rows where columns that are read together use
-    more), and the way with the fewest reads is taken (the first of those).
+    Operation units are cut in several ways: in h rows as they lie in the array; in single input channels; in groups of
+    2, 4, ... input channels of which no column uses more than h rows. Where a kernel, or columns that are read
+    together, use more, they are cut again every h rows. The way with the fewest reads is taken (the first of those).
 
     Args:
         mapping: the dense layout; its array has an operation unit.
@@ -105,8 +105,7 @@ def units_left(mapping: Mapping, weight: Weight | None, index_format: str, bits:
 def pattern_bits(weight: Weight, weight_bits: int, active_rows: int) -> int:
     """Bits of a weight in the cells, once every operation unit is divided by its largest common power of two.
 
-    Operation units are groups of input channels of which no output uses more than ``active_rows`` rows; where there
-    are no such groups nothing is gained, and the answer is ``weight_bits``.
+    Operation units are cut as in `units_left`, but for those that lie in the array as they come.
 
     Args:
         weight: of `Geometry.weight_shape`.
@@ -133,9 +132,9 @@ def _cuts(mapping: Mapping, sets: tuple[_Set, ...]) -> Iterator[_Cut]:
     yield _cut(sets, [even_blocks(len(one.rows), height) for one in sets], weights)
     for size in group_sizes(channels):
         blocks = [channel_blocks(one.rows.channel, size) for one in sets]
-        if any(_most(one.nonzero, block) > height for one, block in zip(sets, blocks, strict=True)):
+        if size > 1 and any(_most(one.nonzero, block) > height for one, block in zip(sets, blocks, strict=True)):
             return
-        # Columns that are read together may need more rows than each of them.
+        # A kernel may have more than h positions, and columns that are read together more rows than each of them.
         fitted = [split_blocks(block, one.marks(weights), height) for one, block in zip(sets, blocks, strict=True)]
         yield _cut(sets, fitted, weights)
 
@@ -153,9 +152,9 @@ def _most(marks: NDArray[np.bool_], blocks: NDArray[np.int64]) -> int:
 def _fitting(channel: NDArray[np.int64], marks: NDArray[np.bool_], height: int) -> Iterator[NDArray[np.int64]]:
     for size in group_sizes(int(channel.max()) + 1):
         blocks = channel_blocks(channel, size)
-        if _most(marks, blocks) > height:
+        if size > 1 and _most(marks, blocks) > height:
             return
-        yield blocks
+        yield split_blocks(blocks, marks, height)
 
 
 def _sets(mapping: Mapping, weight: Weight) -> Iterator[_Set]:
