@@ -186,6 +186,18 @@ def test_masks_made_here_are_those_of_a_training_run_before_its_first_step(commo
     assert any(note.startswith("no training: pairs8, pairs4") for note in found.notes)
 
 
+def test_rows_that_a_rewritten_network_leaves_out_count_in_the_same_layout(common, dense, tmp_path):
+    out = tmp_path / "kerntrol.safetensors"
+    package.prune(common["network"], "digits", out, checkpoint=dense, method="kerntrol-m", threshold=0.25, epochs=0,
+                  array="128x128", normalize=((0.305,), (0.376,)), limit=40, show_progress=False)  # fmt: skip
+    found = compare_methods(checkpoints=[f"dense={dense}", f"kerntrol={out}"], **common)
+    whole, left = found.outcomes
+    assert (left.method, left.entries, left.structure) == ("kerntrol-m", None, ("phases",))
+    assert "threshold 0.25" in left.rate
+    assert left.rows_mapped == whole.rows_mapped and left.rows_skipped > 0 == left.mismatches
+    assert found.words[0].startswith("Skipping rows saves no read step: kerntrol ")
+
+
 def test_recorded_accuracy_is_that_of_the_card(models, pimsim, network):
     done = pimsim("compare", *network, "--no-check", "--checkpoints", models / "digits_cnn-w4a4.safetensors",
                   models / "digits_cnn-w4a4-pattern6.safetensors", "--json")  # fmt: skip
