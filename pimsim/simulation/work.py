@@ -137,6 +137,11 @@ class LayerWork:
         """Hardware tiles in use, in order."""
         return tuple(sorted({load.tile for round_ in self.rounds for load in round_.loads}))
 
+    def most_rows(self, active_rows: int) -> int:
+        """The most rows that an operation unit of the layer drives, of at most ``active_rows``."""
+        rows = (max(array.group_rows) for round_ in self.replicas[0] for array in round_.arrays)
+        return min(active_rows, max(rows, default=0))
+
     def rounds_of(self, copies: int) -> tuple[Round, ...]:
         """The rounds of a window slot in which only the first ``copies`` replicas have a window."""
         return tuple(Round.together(each) for each in zip(*self.replicas[:copies], strict=True))

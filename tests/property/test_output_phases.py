@@ -179,16 +179,19 @@ def test_the_crossbar_is_bit_exact_in_every_encoding(
     assert seen.clipped == 0
 
 
-@pytest.mark.parametrize("method", ["smd", "kernel-split", "low-rank"])
-def test_mappers_of_one_kernel_say_which_to_take(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [("smd", "conv: SMD"), ("kernel-split", "conv: kernel-split"), ("low-rank", "conv.reduce: low-rank")],
+)
+def test_mappers_of_one_kernel_say_which_to_take(method: str, words: str) -> None:
     layer = Geometry("conv", 4, 4, (4, 4), (8, 8), padding=(1, 1, 1, 1), phases=(2, 2), anchored=True)
     with pytest.raises(MappingError) as caught:
         map_layer(layer, ArrayShape(64, 64), method)
-    what = {"smd": "SMD"}.get(method, method)
+    name, what = words.split(": ")
     assert str(caught.value) == (
-        f"conv: a layer with a kernel for each of 2x2 output phases: {what} programs one kernel for all outputs. "
+        f"{name}: a layer with a kernel for each of 2x2 output phases: {what} programs one kernel for all outputs. "
         "Map it with sdk, vw-sdk or im2col, whose windows then hold whole blocks of phases."
-    ) or str(caught.value).startswith("conv.reduce: a layer with a kernel for each of 2x2 output phases")
+    )
 
 
 def test_a_window_that_splits_a_block_is_refused() -> None:
@@ -196,7 +199,7 @@ def test_a_window_that_splits_a_block_is_refused() -> None:
     layer = Geometry("conv", 4, 4, (3, 3), (8, 8), phases=(2, 2))
     mapping = map_layer(layer, ArrayShape(64, 64), "sdk")
     for outputs in ((1, 2), (2, 3)):
-        with pytest.raises(MappingError, match=f"a window of {outputs[0]}x{outputs[1]} outputs: the layer has a kernel"):
+        with pytest.raises(MappingError, match=f"a window of {outputs[0]}x{outputs[1]} outputs: the layer has"):
             replace(mapping, outputs=outputs)
 
 

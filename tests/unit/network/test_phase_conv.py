@@ -153,7 +153,7 @@ class Cut(nn.Module):
 
     def __init__(self, change: str) -> None:
         super().__init__()
-        self.change, stride = change, {"upsampling": 1, "halved": 4}.get(change, 2)
+        self.change, stride = change, {"upsampling": 1, "halved": 4, "border unread": 4}.get(change, 2)
         self.conv = nn.Conv2d(3, 8, 4, stride, padding=1, bias=change == "bias of a phase")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -173,6 +173,7 @@ class Cut(nn.Module):
     [
         ("none", (2, 2), []),
         ("halved", (2, 2), []),
+        ("border unread", (1, 1), ["reshape"]),
         ("upsampling", (1, 1), ["reshape"]),
         ("bias of a phase", (1, 1), ["reshape"]),
         ("used twice", (1, 1), None),
@@ -184,7 +185,7 @@ class Cut(nn.Module):
 def test_what_is_no_layer_with_phases_stays_what_it_is(
     change: str, phases: tuple[int, int], digital: list[str] | None
 ) -> None:
-    program, _ = import_float(Cut(change).eval(), (3, 10, 8))
+    program, _ = import_float(Cut(change).eval(), (3, 10, 8 if change == "border unread" else 10))
     structure = trace_structure(program)
     assert structure.geometries["conv"].phases == phases
     if digital is not None:

@@ -20,6 +20,7 @@ from pimsim.mapping.layout import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.importer import import_network
+from pimsim.network.layers import Geometry
 from pimsim.network.phase_conv import PhaseConv2d
 from pimsim.network.rewrites import phased
 from pimsim.pruning.fake_quantization import trained_layers
@@ -98,8 +99,8 @@ def test_rows_of_resnet20_on_the_papers_array(
         placement = place(mapping, imported.weight, "row")
         assert mapping.window == (side, side)
         # The arrays that the dense layer needs, and its windows.
-        dense = map_layer(imported.geometry.__class__(
-            "dense", channels, channels, (3, 3), (size, size), padding=(1, 1, 1, 1)), ArrayShape(512, 256), "sdk")  # fmt: skip
+        shape = Geometry("dense", channels, channels, (3, 3), (size, size), padding=(1, 1, 1, 1))
+        dense = map_layer(shape, ArrayShape(512, 256), "sdk")
         assert (mapping.cycles, mapping.rows_mapped) == (dense.cycles, dense.rows_mapped)
         assert placement.rows_skipped == expected == int((~kept).sum()) * channels * mapping.column_tiles
         cells = sum(len(tile.rows) * len(tile.columns) for tile in placement.tiles)
@@ -143,7 +144,7 @@ def test_the_larger_kernel_starts_with_the_trained_one(compensate: bool) -> None
     margin = 2 if compensate else 0
     centre = layer.weight[:, :, margin : margin + 3, margin : margin + 3]
     assert torch.equal(centre, before.state["2.weight"])
-    assert float(layer.weight.detach().abs().sum() - centre.detach().abs().sum()) == pytest.approx(0)
+    assert layer.weight.count_nonzero() == centre.count_nonzero()
     assert torch.equal(found.network.masks["2"][0, 0].bool(), layer.reachable)
     # The first layer has not as many inputs as outputs and stays.
     assert not isinstance(found.network.rebuild(small_network).get_submodule("0"), PhaseConv2d)
@@ -236,7 +237,6 @@ def test_fine_tuning_keeps_what_is_left_out_at_zero_and_fills_the_ring(result: P
 
 def test_card_and_metadata_tell_rows_and_windows(result: PruneResult) -> None:
     card = result.card.read_text()
-    assert "of 25" not in card
     layers = metadata(result)["structure"][0]["layers"]
     for name, entry in layers.items():
         omitted = sum(row.count("0") for row in entry["kept"])
