@@ -156,6 +156,16 @@ def test_operation_units_save_time_and_the_words_say_why(common, dense, pruned):
     assert "because an array reads fewer groups of 16 rows in 2 layers" in found.words[0]
 
 
+def test_a_dynamic_adc_saves_bits_and_the_parts_still_add_up(common, dense, pruned):
+    adc = {"set": {"tile.macro.adc.resolution": "dynamic"}}
+    found = compare_methods(checkpoints=[dense, pruned], check=False, **{**common, **adc})
+    (gain,) = found.to_json()["gains"]
+    before, after = (outcome.energy_by_component_pj["adc"] for outcome in found.outcomes)
+    assert found.outcomes[0].conversions == found.outcomes[1].conversions
+    assert gain["resolution_saved_pj"] == pytest.approx(before - after) and before > after
+    assert any(sentence.startswith("Lower ADC resolution saves") for sentence in found.words)
+
+
 def test_without_a_dense_entry_compression_stays_and_the_words_say_what_is_missing(common, pruned):
     found = compare_methods(checkpoints=[pruned], check=False, **{**common, "pack": "layer"})
     assert found.baseline is None and found.to_json()["gains"] == []
