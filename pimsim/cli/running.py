@@ -94,7 +94,7 @@ def _run(
         str | None,
         typer.Option(help="compiled, or event: slow, and what compiled is proven against.  [default: compiled]"),
     ] = None,
-    discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed or serial.")] = None,
+    discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed, serial or serial-sum.")] = None,
     images: Annotated[int | None, typer.Option(help="Images to check.  [default: 8, or 256 with --data]")] = None,
     crossbar_images: Annotated[
         int | None, typer.Option(help="Of those, images that go through the arrays.  [default: all]")

@@ -86,14 +86,17 @@ def _index_counts(work: LayerWork, chip: Chip, array_steps: int) -> dict[str, in
     placement, index = work.placement, chip.index
     if not placement.index_bits or not placement.tiles:
         return {}
-    weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
-    rows = [int(tile.group_rows(weights).max()) for tile in placement.tiles]
-    fetches = {
-        "image": 0,
-        "unit-row": work.windows * sum(ceil_div(most, chip.crossbar.active_rows) for most in rows),
-        "unit": array_steps // work.input_steps,
-    }
+    units = array_steps // work.input_steps
+    fetches = {"image": 0, "unit-row": work.windows * _unit_rows(placement, chip), "unit": units}
     return {"index_decode": array_steps, "index_bytes": fetches[index.fetch] * index.fetch_bytes}
+
+
+def _unit_rows(placement: Placement, chip: Chip) -> int:
+    """Rows of operation units over all arrays; every unit is one where column groups drive rows of their own."""
+    h, u, q = chip.crossbar.active_rows, chip.crossbar.active_columns, placement.mapping.array.columns_per_weight
+    own = [tile.kept.rows for tile in placement.tiles if tile.kept is not None]
+    shared = sum(ceil_div(len(tile.rows), h) for tile in placement.tiles if tile.kept is None)
+    return shared + units_per_group(u, q) * sum(int(np.sum(-(-rows // h))) for rows in own)
 
 
 def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Counter[str]:

@@ -25,6 +25,7 @@ class ArrayWork:
     Attributes:
         rows: physical rows that hold a weight.
         group_rows: rows that each column group (whole weights of an operation unit) drives, r_g.
+        own_rows: whether column groups drive rows of their own, each with an index of its own.
         weight_columns: weights side by side.
         columns: physical columns.
         tile, macro, array: hardware tile, macro of that tile, array of that macro.
@@ -32,6 +33,7 @@ class ArrayWork:
 
     rows: int
     group_rows: tuple[int, ...]
+    own_rows: bool
     weight_columns: int
     columns: int
     tile: int
@@ -222,6 +224,7 @@ def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: in
             ArrayWork(
                 tile.rows_used,
                 tuple(tile.group_rows(weights).tolist()),
+                tile.kept is not None,
                 columns,
                 columns * per_weight,
                 macro // chip.tile.macros,
