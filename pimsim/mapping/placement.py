@@ -76,7 +76,9 @@ class Placement:
     def _weight_cells(self, tile: ArrayTile) -> int:
         if tile.kept is None:
             return int(self.mapping.nonzero_per_row(tile.rows, tile.columns, None).sum())
-        return int(self.mapping.nonzero_per_group(tile.rows, tile.columns, None)[tile.kept.marks].sum())
+        *_, holds_weight = self.mapping.taps(tile)
+        driven = np.repeat(tile.kept.marks, tile.kept.weights, axis=1)[:, : len(tile.columns)]
+        return int(np.count_nonzero(holds_weight & driven))
 
     @cached_property
     def unit_steps(self) -> int:

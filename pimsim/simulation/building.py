@@ -201,9 +201,12 @@ class _Builder:
     def _activation(self, array: ArrayWork) -> Activation:
         alike = replace(array, tile=0, macro=0, array=0)
         if alike not in self.activations:
-            most_rows = self.work.most_rows
-            self.activations[alike] = activations(alike, self.work.input_steps, self.chip, most_rows)
+            self.activations[alike] = activations(alike, self.work.input_steps, self.chip, self._most_rows)
         return self.activations[alike]
+
+    @cached_property
+    def _most_rows(self) -> int:
+        return self.work.most_rows
 
     def _key(self, array: ArrayWork) -> tuple[object, ...]:
         return stream_key(self._activation(array), self.chip, self._indexed)
