@@ -17,6 +17,7 @@ from pimsim.functional.crossbar import CrossbarLayer, ReadOut
 from pimsim.functional.reference import reference_convolution
 from pimsim.functional.repeating import program_arrays
 from pimsim.hardware.encodings import columns_per_weight
+from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayShape
 from pimsim.mapping.placement import Placement
@@ -194,3 +195,24 @@ def test_arrays_that_take_turns_are_refused() -> None:
     placement = place(map_layer(geometry, ArrayShape(8, 16, 8, (8, 8)), "im2col"), weight, "repeat")
     with pytest.raises(SimulationError, match=r"arrays=1 for a layer of 2 .*: a result .* would have to wait"):
         layer_work(layer, placement, machine_of((8, 8), 8, 16), arrays=1)
+
+
+@pytest.mark.parametrize(("kept", "rows"), [(16, 128), (8, 128), (4, 64), (1, 8)])
+def test_conversions_of_an_array_are_those_of_the_authors_formula(kept: int, rows: int) -> None:
+    """Where its averages are whole: the first ``kept`` of 16 outputs are stored, ``rows`` of 128 inputs are used."""
+    rng = np.random.default_rng(1)
+    weight = 2 * rng.integers(0, 32, (16, 128, 1, 1)) + 1
+    weight[:, rows:] = 0
+    for output in range(kept, 16):
+        weight[output] = weight[output % kept] * 2 ** (output % 2 if kept < 8 else 1)
+    geometry = Geometry("layer", 128, 16, (1, 1), (3, 1))
+    layer = Layer(geometry, Precision(8, 8, False), weight)
+    machine = load_chip("prap", {"timing.discipline": "serial-sum"})
+    mapping = map_layer(geometry, ArrayShape(128, 128, 8, (8, 8)), "im2col")
+    result = simulate_layer(
+        layer_work(layer, place(mapping, weight, "repeat", stored_bits=8), machine), machine, compiled.play
+    )
+    formula = prap.busiest_conversions(128, 128, rows / 128, kept / 16)
+    assert result.conversions == 3 * formula
+    # Each conversion drives, reads, converts, shifts and adds again: nothing overlaps.
+    assert result.busy_fs["array"] == result.conversions * (2_500_000 + 3_160_000 + 6_666_667 + 833_333)
