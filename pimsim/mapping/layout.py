@@ -106,8 +106,8 @@ class Columns:
     def __hash__(self) -> int:
         return hash((self.output.tobytes(), self.a.tobytes(), self.b.tobytes()))
 
-    def take(self, which: slice) -> Columns:
-        """The columns of a slice."""
+    def take(self, which: slice | NDArray[np.bool_]) -> Columns:
+        """The columns of a slice or a boolean index, in order."""
         return Columns(self.output[which], self.a[which], self.b[which])
 
 
@@ -115,8 +115,9 @@ class Columns:
 class ArrayTile:
     """One array programming: its rows, its weight columns, and where it stands in the layer.
 
-    Tiles with the same ``block`` and ``column_tile`` add up to the same outputs; tiles with the
-    same ``block`` and ``row_tile`` read the same inputs. A block is one group of a grouped
+    In the dense layout tiles with the same ``block`` and ``column_tile`` add up to the same outputs, and tiles
+    with the same ``block`` and ``row_tile`` read the same inputs; what is left after skipping says so by its
+    ``columns`` and ``rows`` alone. A block is one group of a grouped
     convolution, or several groups packed block-diagonally.
     """
 
@@ -285,6 +286,11 @@ class Mapping:
         flat = (columns.output.astype(np.intp) * out_h + y) * out_w + x
         return np.where((y < out_h) & (x < out_w), flat, -1)
 
+    def output_numbers(self, columns: Columns) -> NDArray[np.int64]:
+        """A number for the output (channel, position in the window) that each weight column adds to, (C,)."""
+        height, width = self.outputs
+        return (columns.output.astype(np.int64) * height + columns.a) * width + columns.b
+
     def nonzero_per_row(self, rows: Rows, columns: Columns, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """Nonzero weight cells in each row over the given columns, (R,).
 
@@ -305,8 +311,8 @@ class Mapping:
                 counts[key] = self._count_outputs(outputs, nonzero)
             count = counts[key]
             a, b = divmod(int(position), self.outputs[1])
-            k_y, fits_y = _tap(rows.y, a * g.stride[0], g.dilation[0], g.kernel[0])
-            k_x, fits_x = _tap(rows.x, b * g.stride[1], g.dilation[1], g.kernel[1])
+            k_y, fits_y = kernel_tap(rows.y, a * g.stride[0], g.dilation[0], g.kernel[0])
+            k_x, fits_x = kernel_tap(rows.x, b * g.stride[1], g.dilation[1], g.kernel[1])
             total += np.where(fits_y & fits_x, count[rows.channel, k_y, k_x], 0)
         return total
 
@@ -353,7 +359,7 @@ class Mapping:
         return np.where(used, values, 0)
 
 
-def _tap(
+def kernel_tap(
     pixel: NDArray[np.int32], shift: int, dilation: int, kernel: int
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """The kernel position over each pixel for one output position, and whether there is one (0 where not)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pimsim.hardware.records import Chip
-from pimsim.simulation.services import activations, array_fs, burst_fs, ceil_div, shift_add_fs
+from pimsim.simulation.services import activations, array_fs, burst_fs, ceil_div, scatter_fs, shift_add_fs
 from pimsim.simulation.work import LayerWork
 
 
@@ -59,8 +59,10 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
     finish_busy = ceil_div(round_.outputs, tile.activation.count * units) * tile.activation.interval_fs
     accesses = ceil_div(ceil_div(round_.outputs * work.output_bits, 8) * 8, tile.buffer.port_bits)
     write_busy = accesses * tile.buffer.interval_fs
+    scatter_busy, scatter = scatter_fs(chip, round_) if work.scattered else (0, 0)
     tail = (
-        max(_last(merge_busy, tile.shift_add.latency_fs, tile.shift_add.interval_fs), timing.stage_fs)
+        scatter
+        + max(_last(merge_busy, tile.shift_add.latency_fs, tile.shift_add.interval_fs), timing.stage_fs)
         + max(_last(finish_busy, tile.activation.latency_fs, tile.activation.interval_fs), timing.stage_fs)
         + max(_last(write_busy, tile.buffer.latency_fs, tile.buffer.interval_fs), timing.stage_fs)
     )
@@ -69,7 +71,7 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
     if timing.discipline == "serial":
         return ClosedForm(fill, fill, work.windows * len(work.rounds))
     double_buffered = ceil_div(load + steps * step, timing.input_slots)
-    interval = max(steps * step, load_busy + write_busy, merge_busy, finish_busy, double_buffered)
+    interval = max(steps * step, load_busy + write_busy, scatter_busy, merge_busy, finish_busy, double_buffered)
     return ClosedForm(fill, interval, work.windows * len(work.rounds))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
+
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayTile
+from pimsim.mapping.layout import Columns
 from pimsim.simulation.building import digital_operations
 from pimsim.simulation.plan import LayerPlan
 from pimsim.simulation.services import ceil_div
@@ -40,7 +42,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     reads = windows * steps
     conversions = reads * sum(g * c * per_weight for g, c in zip(row_groups, columns, strict=True))
     driven = reads * sum(r * g for r, g in zip(rows, column_groups, strict=True))
-    outputs, merges = _outputs(tiles)
+    outputs, merges = _outputs(work)
     counts = Counter(
         {
             "adc": conversions,
@@ -61,16 +63,22 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
         }
     )
     counts["index_decode"] = counts["array_steps"] if work.placement.index_bits else 0
+    if work.scattered:
+        # An output index is looked up once a window, for every sum that leaves an array.
+        counts["index_decode"] = windows * len(tiles)
+        counts["output_register"] += windows * sum(columns)
     counts.update(_port_counts(work, chip))
     counts.update(digital_operations(work.digital))
     return counts
 
 
-def _outputs(tiles: tuple[ArrayTile, ...]) -> tuple[int, int]:
-    """Outputs of a window, and the additions that merge the array tiles of each."""
-    sums = Counter((tile.block, tile.column_tile) for tile in tiles)
-    widths = {(tile.block, tile.column_tile): len(tile.columns) for tile in tiles}
-    return sum(widths.values()), sum((sums[key] - 1) * width for key, width in widths.items())
+def _outputs(work: LayerWork) -> tuple[int, int]:
+    """Outputs of a window, and the additions that merge the columns that add to the same one."""
+    tiles, mapping = work.placement.tiles, work.placement.mapping
+    different = {id(tile.columns): tile.columns for tile in tiles}
+    numbers = [mapping.output_numbers(columns) for columns in different.values()]
+    outputs = len(np.unique(np.concatenate(numbers))) if numbers else 0
+    return outputs, sum(len(tile.columns) for tile in tiles) - outputs
 
 
 def _over_replicas(work: LayerWork, amount: Callable[[Round], int]) -> int:
@@ -80,14 +88,17 @@ def _over_replicas(work: LayerWork, amount: Callable[[Round], int]) -> int:
 
 def _macro_joins(work: LayerWork, replica: int) -> int:
     """Additions that join the macros, or programming rounds, that hold parts of the same outputs of a window."""
-    parts: dict[tuple[int, int], set[tuple[int, int, int]]] = {}
-    widths: dict[tuple[int, int], int] = {}
-    arrays = ((number, array) for number, round_ in enumerate(work.replicas[replica]) for array in round_.arrays)
+    mapping = work.placement.mapping
+    arrays = [(number, array) for number, round_ in enumerate(work.replicas[replica]) for array in round_.arrays]
+    places: dict[tuple[int, int, int], int] = {}
+    different: dict[tuple[int, int], Columns] = {}
     for tile, (number, array) in zip(work.placement.tiles, arrays, strict=True):
-        key = tile.block, tile.column_tile
-        parts.setdefault(key, set()).add((number, array.tile, array.macro))
-        widths[key] = len(tile.columns)
-    return sum((len(parts[key]) - 1) * width for key, width in widths.items())
+        place = places.setdefault((number, array.tile, array.macro), len(places))
+        different[place, id(tile.columns)] = tile.columns
+    numbers = [mapping.output_numbers(columns) for columns in different.values()]
+    owners = np.repeat([place for place, _ in different], [len(part) for part in numbers])
+    parts = np.unique(np.stack([owners, np.concatenate(numbers)]), axis=1)
+    return parts.shape[1] - len(np.unique(parts[1]))
 
 
 def _port_counts(work: LayerWork, chip: Chip) -> Counter[str]:

@@ -20,7 +20,8 @@ from pimsim.mapping.registry import MAPPERS, map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Precision
 
-SKIPS = (("none", "tile"), ("row", "tile"), ("row", "layer"), ("array", "tile"))
+SKIPS = (("none", "tile"), ("row", "tile"), ("row", "layer"), ("array", "tile"), ("column", "tile"),
+         ("column", "layer"), ("block", "layer"))  # fmt: skip
 ROWS = 24
 
 

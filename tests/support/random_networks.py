@@ -24,6 +24,7 @@ from pimsim.simulation.plan import NetworkPlan
 
 PER_WEIGHT = 2
 DISCIPLINES = ("pipelined", "multiplexed", "serial")
+SKIPS = (("none", "tile"), ("row", "tile"), ("array", "tile"), ("column", "layer"))
 METHODS = ("im2col", "smd", "sdk", "vw-sdk")
 
 
@@ -86,7 +87,7 @@ def cases(draw: st.DrawFn) -> Case:
         place(
             map_layer(layer.geometry, array, draw(st.sampled_from(METHODS))),
             layer.weight,
-            draw(st.sampled_from(["none", "row", "array"])),
+            *draw(st.sampled_from(SKIPS)),
         )
         for layer in network.layers
     )

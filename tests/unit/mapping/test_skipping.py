@@ -116,7 +116,7 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
     [
         (
             lambda: place(MAPPED, None, "rows"),
-            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, array.",
+            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, array, column, block.",
         ),
         (
             lambda: place(MAPPED, None, "row", "layers"),
@@ -129,7 +129,8 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
         ),
         (
             lambda: place(MAPPED, None, "array", "layer"),
-            "conv: pack 'layer' with skip 'array': only kept rows can refill arrays. Use skip 'row', or pack 'tile'.",
+            "conv: pack 'layer' with skip 'array': only kept rows or columns can refill arrays. "
+            "Use skip 'row', 'column' or 'block', or pack 'tile'.",
         ),
         (
             lambda: place(MAPPED, np.ones((64, 64, 1, 1), dtype=np.int64)),
