@@ -156,7 +156,8 @@ def _weights(draw: st.DrawFn, geometry: Geometry) -> NDArray[np.int64]:
         keep[:] = 0
     else:
         keep[0] = 1
-    return np.resize(keep, geometry.weight_shape).astype(np.int64)
+    columns = np.array([1, *draw(st.lists(st.integers(0, 1), max_size=2))]).reshape(-1, 1, 1, 1)
+    return np.resize(keep, geometry.weight_shape) * np.resize(columns, (geometry.out_channels, 1, 1, 1))
 
 
 @st.composite
