@@ -68,13 +68,15 @@ class MapResult:
 
     @property
     def total(self) -> dict[str, int | float]:
-        """Sums over the layers: cycles, windows, arrays, rows mapped and skipped, and the skip ratio."""
+        """Sums over the layers: cycles, windows, arrays in use and of the dense layout, rows mapped and skipped, and
+        the skip ratio."""
         rows = sum(placement.rows_mapped for placement in self.placements)
         skipped = sum(placement.rows_skipped for placement in self.placements)
         return {
             "cycles": sum(placement.cycles for placement in self.placements),
             "windows": sum(placement.mapping.windows for placement in self.placements),
             "arrays": sum(len(placement.tiles) for placement in self.placements),
+            "dense_arrays": sum(len(placement.mapping.tiles) for placement in self.placements),
             "rows_mapped": rows,
             "rows_skipped": skipped,
             "skip_ratio": skipped / rows,

@@ -13,7 +13,7 @@ def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlace
     """The layer's mapping as plain values, in the order of the published contract.
 
     ``window`` is [height, width] in input pixels. ``cycles``, tiles and ``cell_utilisation`` count the arrays
-    that are left after skipping; ``rows_mapped`` counts the dense layout. With groups one after another,
+    that are left after skipping; ``rows_mapped`` and ``dense_arrays`` count the dense layout. With groups one after another,
     cycles = windows x tiles over all groups. ``options`` are the mapper's. A mapping in stages adds ``stages``, a
     summary of each with its name; window and tiles are then those of the first stage, the other counts of all.
     """
@@ -29,6 +29,8 @@ def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlace
         "rows_mapped": placement.rows_mapped,
         "rows_skipped": placement.rows_skipped,
         "cell_utilisation": placement.cell_utilisation,
+        "arrays": len(placement.tiles),
+        "dense_arrays": len(mapping.tiles),
         "options": dict(mapping.options),
     }
     if isinstance(placement, StagedPlacement):

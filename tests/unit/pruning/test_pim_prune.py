@@ -246,8 +246,8 @@ def test_tensors_and_index_formats() -> None:
          "columns per weight must be at least 1."),
         (lambda: pack(np.ones((4, 4)), (4, 2), 0.5, columns_per_weight=4), "4 columns per weight on a crossbar of 2 "
          "columns: an array must be wide enough for one weight. Use a wider crossbar."),
-        (lambda: pack(np.ones((4, 4)), (4, 4), 0.5, index_format="huffman"), "index format 'huffman': unknown index format. "
-         "Known: bitmap, coordinates, smallest."),
+        (lambda: pack(np.ones((4, 4)), (4, 4), 0.5, index_format="huffman"), "index format 'huffman': unknown index "
+         "format. Known: bitmap, coordinates, smallest."),
         (lambda: share_of("a quarter"), "keep 'a quarter': a share is a number from 0 to 1. "
          "Write it like 0.25 or 1/4."),
     ],
