@@ -99,6 +99,8 @@ def place(
     if skip == "block":
         either = (place(mapping, weight, one, pack, index_format) for one in ("row", "column"))
         return min(either, key=lambda placed: (len(placed.tiles), placed.index_bits))
+    if skip == "none" and weight is None:
+        return Placement(mapping, skip, pack, mapping.tiles, mapping.rows_mapped, 0)
     nonzero = None if weight is None else weight != 0
     if skip == "column":
         return _without_columns(mapping, nonzero, pack, index_format)
