@@ -13,9 +13,10 @@ def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlace
     """The layer's mapping as plain values, in the order of the published contract.
 
     ``window`` is [height, width] in input pixels. ``cycles``, tiles and ``cell_utilisation`` count the arrays
-    that are left after skipping; ``rows_mapped`` and ``dense_arrays`` count the dense layout. With groups one after another,
-    cycles = windows x tiles over all groups. ``options`` are the mapper's. A mapping in stages adds ``stages``, a
-    summary of each with its name; window and tiles are then those of the first stage, the other counts of all.
+    that are left after skipping, ``arrays`` over all groups; ``rows_mapped`` and ``dense_arrays`` count the dense
+    layout. With groups one after another, cycles = windows x tiles over all groups. ``options`` are the mapper's.
+    A mapping in stages adds ``stages``, a summary of each with its name; window and tiles are then those of the
+    first stage, the other counts of all.
     """
     values = {
         "mapping": mapping.method,

@@ -176,6 +176,15 @@ def pack_together(
     return tuple(packs)
 
 
+def pack_mask(mask: NDArray[np.bool_], array: Crossbar, mode: str, index_format: str = "smallest") -> Pack:
+    """The arrays of weights that were pruned before, by whatever method: segments with a kept weight stay.
+
+    The mask of the result keeps whole segments, so it may keep more than ``mask`` (H, M).
+    """
+    kept = _norms(mask.astype(np.float64), array, mode, normalise=False) > 0
+    return _packed(mask.shape, array, mode, kept, kept, index_format)
+
+
 def better(packs: Sequence[Pack]) -> Pack:
     """The pack with fewest arrays, then fewest index bits, then the first."""
     return min(packs, key=lambda one: (one.occupied_arrays, one.index_bits))
@@ -299,7 +308,8 @@ def _pack_both(
     if normalise:
         norms = [norm / len(rows) ** 0.5 for norm, (rows, _) in zip(norms, stacked, strict=True)]
     kept = _strongest(norms, share) if norms else []
-    mask, columns_left = np.zeros(first.shape, dtype=np.bool_), {}
+    mask = np.zeros(first.shape, dtype=np.bool_)
+    columns_left: dict[bytes, int] = {}
     for (rows, columns), left in zip(stacked, kept, strict=True):
         mask[rows, columns] = left
         key = rows.tobytes()
@@ -364,6 +374,14 @@ def share_of(text: str | float) -> float:
         ) from None
     check_share(share)
     return share
+
+
+def crossbar_of(text: str, columns_per_weight: int = 1) -> Crossbar:
+    """An array written ROWSxCOLUMNS. Raises `PruningError` for anything else."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise PruningError(f"array '{text}'", "an array is ROWSxCOLUMNS", fix="Write it like 128x128")
+    return Crossbar(int(parts[0]), int(parts[1]), columns_per_weight)
 
 
 def _check_name(kind: str, value: str, known: Sequence[str]) -> None:

@@ -98,7 +98,7 @@ def _macro_joins(work: LayerWork, replica: int) -> int:
     numbers = [mapping.output_numbers(columns) for columns in different.values()]
     owners = np.repeat([place for place, _ in different], [len(part) for part in numbers])
     parts = np.unique(np.stack([owners, np.concatenate(numbers)]), axis=1)
-    return parts.shape[1] - len(np.unique(parts[1]))
+    return int(parts.shape[1]) - len(np.unique(parts[1]))
 
 
 def _port_counts(work: LayerWork, chip: Chip) -> Counter[str]:

@@ -79,6 +79,8 @@ def test_summary_has_the_keys_of_the_contract() -> None:
         "rows_mapped": 1024,
         "rows_skipped": 0,
         "cell_utilisation": 9 / 16 / 2,
+        "arrays": 2,
+        "dense_arrays": 2,
         "options": {"groups": "serial", "clamp": True, "tie": "first", "search": "exact"},
     }
     # One border row kept out skips P = 4 rows a channel (`pruning-sdk.md` 3); its 3 positions leave 6 cells a column.
