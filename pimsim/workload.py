@@ -41,6 +41,7 @@ class Workload(BaseModel):
         mapping, mapping_options: a registered mapper and its options.
         convention: ``same`` (the layer's own padding and stride) or ``valid`` (as published; shapes only).
         skip, pack: granularity of skipping and packing (`pimsim.mapping.skipping`).
+        compact: for skip ``ou``, whether kept rows close up to full operation units; None: they do.
         arrays: array tiles programmed at a time; None: all resident.
         layers: ``sequential`` (one after another) or ``pipelined`` (all at the same time).
         batch: images that go through one after another; all are there at the start.
@@ -80,6 +81,7 @@ class Workload(BaseModel):
     convention: Literal["same", "valid"] = "same"
     skip: str = "none"
     pack: Literal["tile", "layer"] = "tile"
+    compact: bool | None = None
     arrays: Count | None = None
     layers: Literal["sequential", "pipelined"] = "sequential"
     batch: Count = 1

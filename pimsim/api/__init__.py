@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from pimsim.api.mapping import MapResult
 
 if TYPE_CHECKING:
+    from pimsim.api.array_study import ArrayStudy
     from pimsim.api.comparing import Comparison
     from pimsim.api.result import Result
     from pimsim.pruning.prune import PruneResult
     from pimsim.workload import Workload
 
 __all__ = [
-    "MapResult", "Result", "compare", "map", "plot", "preset_text", "presets", "prune", "run", "simulate", "trace",
-    "validate",
+    "MapResult", "Result", "compare", "map", "plot", "preset_text", "presets", "prune", "run", "simulate",
+    "study_arrays", "trace", "validate",
 ]  # fmt: skip
 
 
@@ -98,6 +99,7 @@ def map(  # the command's name; nothing below uses the builtin
     shapes: str | Path | None = None,
     array: str | None = None,
     columns_per_weight: int = 1,
+    unit: str | None = None,
     hardware: str | None = None,
     weight_bits: int = 8,
     mapping: str = "im2col",
@@ -105,6 +107,7 @@ def map(  # the command's name; nothing below uses the builtin
     keep: str | None = None,
     skip: str | None = None,
     pack: str = "tile",
+    compact: bool | None = None,
     convention: str = "same",
 ) -> MapResult:
     """How layers lie on arrays, in computing cycles, tiles and skipped rows; no weights and no PyTorch needed.
@@ -114,12 +117,14 @@ def map(  # the command's name; nothing below uses the builtin
         shapes: a YAML table of layers.
         array: ``ROWSxCOLUMNS``, with ``columns_per_weight``; 512x512 when neither it nor ``hardware`` is given.
         columns_per_weight: physical columns that one weight takes.
+        unit: operation unit, ``ROWSxCOLUMNS`` that one read drives and converts; None: the whole array.
         hardware: preset or hardware file that gives the array and the encoding of ``weight_bits`` instead.
         weight_bits: bits of a weight, with ``hardware``.
         mapping, options: a registered mapper and its options.
         keep: kernel positions that every channel keeps, row-major ``0`` and ``1``.
-        skip: ``none``, ``row`` or ``array``; None means ``row`` with ``keep`` and ``none`` without.
+        skip: ``none``, ``row``, ``ou`` or ``array``; None means ``row`` with ``keep`` and ``none`` without.
         pack: ``tile`` or ``layer``.
+        compact: for ``ou``, whether kept rows close up to full operation units; None: they do.
         convention: ``same`` (the layer's own padding, stride, dilation) or ``valid`` (as published).
 
     Raises:
@@ -127,10 +132,18 @@ def map(  # the command's name; nothing below uses the builtin
     """
     from pimsim.api.mapping import chosen_array, layers_of, map_layers
 
-    target = chosen_array(array, columns_per_weight, hardware, weight_bits)
+    target = chosen_array(array, columns_per_weight, hardware, weight_bits, unit)
     return map_layers(
-        layers_of(layer, shapes), target, mapping, options, keep=keep, skip=skip, pack=pack, convention=convention
-    )
+        layers_of(layer, shapes), target, mapping, options,
+        keep=keep, skip=skip, pack=pack, compact=compact, convention=convention,
+    )  # fmt: skip
+
+
+def study_arrays(path: str | Path, show_progress: bool = False) -> ArrayStudy:
+    """Array sizes and aspect ratios for pruned networks; see `pimsim.api.array_study.study_arrays`."""
+    from pimsim.api.array_study import study_arrays as study
+
+    return study(path, show_progress)
 
 
 def compare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Options
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +69,18 @@ class MapResult:
     @property
     def total(self) -> dict[str, int | float]:
         """Sums over the layers: cycles, windows, arrays in use and of the dense layout, rows mapped and skipped, and
-        the skip ratio."""
+        the skip ratio.
+
+        Arrays with operation units add the units that are read for one window and input step, and those of the dense
+        layout.
+        """
         rows = sum(placement.rows_mapped for placement in self.placements)
         skipped = sum(placement.rows_skipped for placement in self.placements)
+        units = [p for p in self.placements if p.mapping.array.unit is not None]
+        steps = {
+            "unit_steps": sum(p.unit_steps for p in units),
+            "dense_unit_steps": sum(p.dense_unit_steps for p in units),
+        }
         return {
             "cycles": sum(placement.cycles for placement in self.placements),
             "windows": sum(placement.mapping.windows for placement in self.placements),
@@ -80,6 +89,7 @@ class MapResult:
             "rows_mapped": rows,
             "rows_skipped": skipped,
             "skip_ratio": skipped / rows,
+            **(steps if units else {}),
         }
 
     def layers(self) -> list[dict[str, Any]]:
@@ -97,6 +107,8 @@ class MapResult:
         lines = ["  ".join(cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row))
                  for row in rows]  # fmt: skip
         total = self.total
+        if "unit_steps" in total:
+            lines.append(f"operation units: {total['unit_steps']:,} of {total['dense_unit_steps']:,} are read")
         lines.append(
             f"total: {total['cycles']:,} computing cycles, {total['arrays']:,} arrays, "
             f"{total['rows_skipped']:,} of {total['rows_mapped']:,} rows skipped"
@@ -113,6 +125,7 @@ def map_layers(
     keep: str | None = None,
     skip: str | None = None,
     pack: str = "tile",
+    compact: bool | None = None,
     convention: str = "same",
 ) -> MapResult:
     """The layers laid out and placed.
@@ -126,6 +139,7 @@ def map_layers(
         keep: kernel positions that every channel keeps, row-major; None keeps all.
         skip: granularity; None means ``row`` with a keep pattern and ``none`` without.
         pack: ``tile`` or ``layer``.
+        compact: for ``ou``, whether kept rows close up to full operation units; None: they do.
         convention: ``same`` or ``valid``.
 
     Raises:
@@ -136,7 +150,9 @@ def map_layers(
     shapes = [with_convention(layer, convention) for layer in layers]
     weights = tuple(_kept(layer, keep) for layer in shapes)
     mapped = (map_unit(layer, array, mapping, **(options or {})) for layer in shapes)
-    placements = (_place_one(one, weight, granularity, pack) for one, weight in zip(mapped, weights, strict=True))
+    placements = (
+        _place_one(one, weight, granularity, pack, compact) for one, weight in zip(mapped, weights, strict=True)
+    )
     return MapResult(tuple(placements), weights)
 
 
@@ -154,10 +170,14 @@ def layers_of(layer: str | None, shapes: str | Path | None) -> tuple[Geometry, .
 
 def parse_array(text: str, columns_per_weight: int, where: str = "--array") -> ArrayShape:
     """An array from ``ROWSxCOLUMNS``. Raises `ConfigError` for anything but two positive numbers."""
+    return ArrayShape(*_size(text, "an array", where, "512x512"), columns_per_weight)
+
+
+def _size(text: str, what: str, where: str, example: str) -> tuple[int, int]:
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise ConfigError(f"'{text}'", "an array is ROWSxCOLUMNS", where, "Write it like 512x512")
-    return ArrayShape(int(parts[0]), int(parts[1]), columns_per_weight)
+        raise ConfigError(f"'{text}'", f"{what} is ROWSxCOLUMNS", where, f"Write it like {example}")
+    return int(parts[0]), int(parts[1])
 
 
 def array_of_chip(chip: Chip, weight_bits: int) -> ArrayShape:
@@ -166,7 +186,9 @@ def array_of_chip(chip: Chip, weight_bits: int) -> ArrayShape:
 
     crossbar = chip.crossbar
     taken = columns_per_weight(crossbar.encoding, weight_bits, crossbar.cell_bits)
-    return ArrayShape(crossbar.rows, crossbar.columns, taken)
+    unit = crossbar.active_rows, crossbar.active_columns
+    whole = unit == (crossbar.rows, crossbar.columns)
+    return ArrayShape(crossbar.rows, crossbar.columns, taken, None if whole else unit)
 
 
 def _check_keep(layers: Sequence[Geometry], keep: str | None) -> None:
@@ -183,15 +205,15 @@ def _kept(layer: Geometry, keep: str | None) -> NDArray[np.int64] | None:
 
 
 def _place_one(
-    mapping: Mapping | StagedMapping, weight: NDArray[np.int64] | None, skip: str, pack: str
+    mapping: Mapping | StagedMapping, weight: NDArray[np.int64] | None, skip: str, pack: str, compact: bool | None
 ) -> Placement | StagedPlacement:
     if not isinstance(mapping, StagedMapping):
-        return place(mapping, weight, skip, pack)
+        return place(mapping, weight, skip, pack, compact=compact)
     if weight is not None:
         rule = f"'{mapping.method}' maps the factors of the weight, which have no pruned positions"
         fix = "Leave out --keep, or map with another method"
         raise MappingError("a keep pattern", rule, mapping.geometry.name, fix)
-    return place_stages(mapping, None, skip, pack)
+    return place_stages(mapping, None, skip, pack, compact)
 
 
 def _cell(layer: dict[str, Any], key: str) -> str:
@@ -204,12 +226,17 @@ def _cell(layer: dict[str, Any], key: str) -> str:
     return f"{value:.1%}" if key == "cell_utilisation" else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def chosen_array(array: str | None, columns_per_weight: int, hardware: str | None, weight_bits: int) -> ArrayShape:
-    """The array written out, or that of a chip. Raises `ConfigError` when both are given."""
+def chosen_array(
+    array: str | None, columns_per_weight: int, hardware: str | None, weight_bits: int, unit: str | None = None
+) -> ArrayShape:
+    """The array written out with its operation unit, or that of a chip. Raises `ConfigError` when both are given."""
     if hardware is None:
-        return parse_array(array or "512x512", columns_per_weight)
-    if array is not None:
-        raise ConfigError("both array and hardware", "one of them is needed", None, "Leave out --array or --hardware")
+        shape = parse_array(array or "512x512", columns_per_weight)
+        return shape if unit is None else replace(shape, unit=_size(unit, "an operation unit", "--unit", "8x8"))
+    for name, given in (("array", array), ("unit", unit)):
+        if given is not None:
+            fix = f"Leave out --{name} or --hardware"
+            raise ConfigError(f"both {name} and hardware", "one of them is needed", None, fix)
     from pimsim.hardware.loading import load_chip
 
     return array_of_chip(load_chip(hardware), weight_bits)

@@ -114,4 +114,4 @@ def _whole(reduce: Geometry, expand: Geometry) -> Geometry:
 
 
 def _place(mapping: Mapping, layer: Layer, workload: Workload, chip: Chip) -> Placement:
-    return place(mapping, layer.weight, workload.skip, workload.pack, chip.index.format)
+    return place(mapping, layer.weight, workload.skip, workload.pack, chip.index.format, workload.compact)

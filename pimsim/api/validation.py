@@ -8,9 +8,10 @@ from pimsim.errors import ConfigError
 
 
 def validate_file(path: Path) -> str:
-    """The kind of a file that is all right: ``hardware``, ``workload``, ``shapes`` or ``published``.
+    """The kind of a file that is all right: ``hardware``, ``workload``, ``shapes``, ``published`` or ``study``.
 
-    A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``network`` or
+    A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``networks`` an
+    array study, one with ``network`` or
     ``shapes`` a workload, every other one hardware. A workload is checked together with the hardware and the shape
     table that it names.
 
@@ -26,6 +27,11 @@ def validate_file(path: Path) -> str:
         from pimsim.network.published import load_published
 
         load_published(path)
+    elif kind == "study":
+        from pimsim.api.array_study_file import read_study
+        from pimsim.hardware.loading import load_chip
+
+        load_chip(read_study(path).hardware)
     elif kind == "workload":
         _check_workload(path)
     else:
@@ -47,6 +53,8 @@ def kind_of(path: Path) -> str:
         return "shapes"
     if isinstance(getattr(keys.get("tables"), "value", None), list):
         return "published"
+    if isinstance(getattr(keys.get("networks"), "value", None), list):
+        return "study"
     return "workload" if is_workload(keys) else "hardware"
 
 

@@ -14,6 +14,7 @@ _EXAMPLES = examples(
     "pimsim map --layer k=3x3,ic=16,oc=16,in=32x32,pad=1 --mapping vw-sdk --keep 000111111",
     "pimsim map --shapes workloads/shapes/resnet18.yaml --hardware isaac-like-8b --mapping sdk",
     "pimsim map --shapes workloads/shapes/vgg8.yaml --convention valid --json",
+    "pimsim map --layer k=3x3,ic=64,oc=64,in=32x32,pad=1 --array 128x128 --unit 8x8 --mapping sdk --skip ou",
     "pimsim map --layer k=3x3,ic=2,oc=4,in=6x6 --array 32x16 --mapping sdk --draw sdk.png",
     "pimsim map --layer k=3x3,ic=64,oc=64,in=32x32,pad=1 --mapping low-rank --rank 1/4 --groups 4",
 )
@@ -34,6 +35,10 @@ def _map(
     shapes: Annotated[str | None, typer.Option(help="A YAML table of layers instead of one layer.")] = None,
     array: Annotated[str | None, typer.Option(help="Array size, ROWSxCOLUMNS.  [default: 512x512]")] = None,
     columns_per_weight: Annotated[int, typer.Option(min=1, help="Physical columns that one weight takes.")] = 1,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="Operation unit, ROWSxCOLUMNS that one read drives and converts.  [default: the array]"),
+    ] = None,
     hardware: Annotated[
         str | None, typer.Option(help="Take array and weight encoding from this preset or hardware file instead.")
     ] = None,
@@ -60,9 +65,15 @@ def _map(
         str | None, typer.Option(help="Kernel positions kept in every channel, row by row: 000111111 drops row one.")
     ] = None,
     skip: Annotated[
-        str | None, typer.Option(help="none, row or array.  [default: row with --keep, none without]")
+        str | None, typer.Option(help="none, row, ou or array.  [default: row with --keep, none without]")
     ] = None,
     pack: Annotated[str, typer.Option(help="tile keeps tiles apart, layer refills arrays with kept rows.")] = "tile",
+    compact: Annotated[
+        bool | None,
+        typer.Option(
+            help="Of --skip ou: kept rows close up to full operation units, or keep their places.  [default: compact]"
+        ),
+    ] = None,
     convention: Annotated[
         str,
         typer.Option(
@@ -88,9 +99,9 @@ def _map(
     given = {"rank": rank, "groups": groups, "window_outputs": window_outputs, "zero_tiles": zero_tiles}
     factors = {key: value for key, value in given.items() if value is not None}
     result = api.map(
-        layer, shapes=shapes, array=array, columns_per_weight=columns_per_weight, hardware=hardware,
+        layer, shapes=shapes, array=array, columns_per_weight=columns_per_weight, unit=unit, hardware=hardware,
         weight_bits=weight_bits, mapping=mapping, options={**read_settings(option or [], "--option"), **factors},
-        keep=keep, skip=skip, pack=pack, convention=convention,
+        keep=keep, skip=skip, pack=pack, compact=compact, convention=convention,
     )  # fmt: skip
     if draw is not None:
         talk(f"drawn: {result.draw(draw, colour)}")

@@ -52,8 +52,15 @@ def _run(
     mapping: Annotated[str | None, typer.Option(help="Mapper: im2col, sdk, vw-sdk, ...  [default: im2col]")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
-    skip: Annotated[str | None, typer.Option(help="Zeros left out: none, row or array.  [default: none]")] = None,
+    skip: Annotated[str | None, typer.Option(help="Zeros left out: none, row, ou or array.  [default: none]")] = None,
     pack: Annotated[str | None, typer.Option(help="Kept rows stay in their tile, or refill a layer's arrays.")] = None,
+    compact: Annotated[
+        bool | None,
+        typer.Option(
+            help="Of --skip ou: kept rows close up to full operation units, or keep their places, and only units of "
+            "zeros are left out.  [default: compact]"
+        ),
+    ] = None,
     arrays: Annotated[int | None, typer.Option(help="Arrays that a layer can use.  [default: the chip's]")] = None,
     layers: Annotated[
         str | None,
@@ -136,8 +143,8 @@ def _run(
 _WORKLOAD_OPTIONS = frozenset(
     {
         "name", "network", "checkpoint", "shapes", "data", "normalize", "image_size", "input_shape", "weight_bits",
-        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "arrays", "layers",
-        "batch", "replication", "array_budget", "tile_placement", "line_buffer", "engine", "discipline", "images",
-        "crossbar_images", "calibration_images", "seed", "results", "trace",
+        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "compact", "arrays",
+        "layers", "batch", "replication", "array_budget", "tile_placement", "line_buffer", "engine", "discipline",
+        "images", "crossbar_images", "calibration_images", "seed", "results", "trace",
     }
 )  # fmt: skip

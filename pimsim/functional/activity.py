@@ -105,10 +105,12 @@ def activity(
     row_steps = len(inputs) * placement.mapping.windows * len(steps)
     tiles = []
     for tile in placement.tiles:
-        (programmed,) = program_tiles(placement.mapping, (tile,), layer_weight(layer), precision.weight_bits, crossbar)
         pixels = placement.mapping.window_pixels(tile.rows)
         row_squares = squares[pixels].sum(axis=0)
-        levels = _level_reads(programmed, row_squares, crossbar.cell_bits)
+        levels = np.zeros(1 << crossbar.cell_bits, dtype=np.int64)
+        for part in program_tiles(placement.mapping, (tile,), layer_weight(layer), precision.weight_bits, crossbar):
+            of_part = squares[placement.mapping.window_pixels(part.rows)].sum(axis=0)
+            levels += _level_reads(part, of_part, crossbar.cell_bits)
         tiles.append(TileActivity(tile, drives[pixels].sum(axis=0), row_squares, row_steps * len(tile.rows), levels))
     return Activity(layer.name, len(inputs), 1 << crossbar.cell_bits, tuple(tiles))
 

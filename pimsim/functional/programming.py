@@ -81,7 +81,7 @@ class ProgrammedRows:
 def program_tiles(
     mapping: Mapping, tiles: tuple[ArrayTile, ...], weight: NDArray[np.int64], weight_bits: int, crossbar: Crossbar
 ) -> tuple[ProgrammedRows, ...]:
-    """The tiles of a placement as programmed, arrays with equal driven rows joined.
+    """The tiles of a placement as programmed, columns with equal driven rows joined.
 
     Idle cells of a tile hold the code of the integer zero, never an empty cell.
 
@@ -97,8 +97,8 @@ def program_tiles(
         QuantizationError: a weight that does not fit its bits.
     """
     together: dict[tuple[int, Rows], list[ArrayTile]] = {}
-    for tile in tiles:
-        together.setdefault((tile.block, tile.rows), []).append(tile)
+    for part in (part for tile in tiles for part in tile.parts()):
+        together.setdefault((part.block, part.rows), []).append(part)
     return tuple(
         _join([_program(mapping, tile, weight, weight_bits, crossbar) for tile in members])
         for members in together.values()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from pimsim.errors import MappingError
+from pimsim.mapping.units import GroupRows, units_per_group, weights_per_group
 from pimsim.network.layers import Geometry, Pair
 
 if TYPE_CHECKING:
@@ -28,15 +29,18 @@ Options = tuple[tuple[str, str | int | bool], ...]
 class ArrayShape:
     """Rows and columns of one crossbar array, and the physical columns that one weight takes.
 
-    ``columns_per_weight`` counts slices and signs (2 for a 4-bit weight in 2-bit cells).
+    ``columns_per_weight`` counts slices and signs (2 for a 4-bit weight in 2-bit cells). ``unit`` is the operation unit
+    (h rows, u physical columns) that one read drives and converts; None: the whole array.
 
     Raises:
-        MappingError: a size below one, or an array with fewer columns than one weight needs.
+        MappingError: a size below one, an array with fewer columns than one weight needs, or an operation unit that
+            is larger than the array.
     """
 
     rows: int
     columns: int
     columns_per_weight: int = 1
+    unit: Pair | None = None
 
     def __post_init__(self) -> None:
         if min(self.rows, self.columns, self.columns_per_weight) < 1:
@@ -48,11 +52,37 @@ class ArrayShape:
                 "an array must be wide enough for one weight",
                 fix="Use a wider array, fewer weight bits or more bits per cell",
             )
+        if self.unit is not None and not (1 <= self.unit[0] <= self.rows and 1 <= self.unit[1] <= self.columns):
+            raise MappingError(
+                f"an operation unit of {self.unit[0]}x{self.unit[1]}",
+                f"it must have a row and a column at least, and fit the array of {self.rows}x{self.columns}",
+                fix="Use a smaller operation unit",
+            )
 
     @property
     def weight_columns(self) -> int:
         """Whole weights that fit side by side: ACe of the papers."""
         return self.columns // self.columns_per_weight
+
+    @property
+    def active_rows(self) -> int:
+        """Rows of an operation unit, h."""
+        return self.unit[0] if self.unit else self.rows
+
+    @property
+    def active_columns(self) -> int:
+        """Physical columns of an operation unit, u."""
+        return self.unit[1] if self.unit else self.columns
+
+    @property
+    def weights_per_group(self) -> int:
+        """Weight columns of a column group."""
+        return weights_per_group(self.active_columns, self.columns_per_weight)
+
+    @property
+    def units_per_group(self) -> int:
+        """Operation units side by side in a column group."""
+        return units_per_group(self.active_columns, self.columns_per_weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +136,8 @@ class Columns:
     def __hash__(self) -> int:
         return hash((self.output.tobytes(), self.a.tobytes(), self.b.tobytes()))
 
-    def take(self, which: slice | NDArray[np.bool_]) -> Columns:
-        """The columns of a slice or a boolean index, in order."""
+    def take(self, which: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Columns:
+        """The columns of a slice or of an index, in order."""
         return Columns(self.output[which], self.a[which], self.b[which])
 
 
@@ -117,8 +147,8 @@ class ArrayTile:
 
     In the dense layout tiles with the same ``block`` and ``column_tile`` add up to the same outputs, and tiles
     with the same ``block`` and ``row_tile`` read the same inputs; what is left after skipping says so by its
-    ``columns`` and ``rows`` alone. A block is one group of a grouped
-    convolution, or several groups packed block-diagonally.
+    ``columns`` and ``rows`` alone. A block is one group of a grouped convolution, or several groups packed
+    block-diagonally. ``kept`` says which of the rows each column group drives; None: every group drives all of them.
     """
 
     block: int
@@ -126,6 +156,40 @@ class ArrayTile:
     column_tile: int
     rows: Rows
     columns: Columns
+    kept: GroupRows | None = None
+
+    def group_rows(self, weights: int) -> NDArray[np.int64]:
+        """Rows that each column group of ``weights`` weight columns drives, int64 (G,).
+
+        Raises:
+            MappingError: the tile was made for column groups of another width.
+        """
+        if self.kept is None:
+            return np.full(-(-len(self.columns) // weights), len(self.rows), dtype=np.int64)
+        if self.kept.weights != weights:
+            raise MappingError(
+                f"column groups of {self.kept.weights} weights",
+                f"the operation unit of the crossbar holds {weights}",
+                fix="Place the layer on arrays with the operation unit of this crossbar",
+            )
+        return self.kept.rows
+
+    @property
+    def rows_used(self) -> int:
+        """Physical rows that hold a weight: those of the fullest column group where the groups close up."""
+        return len(self.rows) if self.kept is None or not self.kept.compact else int(self.kept.rows.max(initial=0))
+
+    def parts(self) -> list[ArrayTile]:
+        """The tile as tiles whose columns all drive the same rows, side by side; itself where they all do."""
+        if self.kept is None:
+            return [self]
+        patterns, pattern = np.unique(self.kept.marks, axis=1, return_inverse=True)
+        of_column = np.repeat(pattern.reshape(-1), self.kept.weights)[: len(self.columns)]
+        return [
+            replace(self, rows=self.rows.take(marks), columns=self.columns.take(of_column == i), kept=None)
+            for i, marks in enumerate(patterns.T)
+            if marks.any()
+        ]
 
 
 @dataclass(frozen=True)
@@ -315,6 +379,12 @@ class Mapping:
             k_x, fits_x = kernel_tap(rows.x, b * g.stride[1], g.dilation[1], g.kernel[1])
             total += np.where(fits_y & fits_x, count[rows.channel, k_y, k_x], 0)
         return total
+
+    def nonzero_per_group(self, rows: Rows, columns: Columns, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """Nonzero weight cells in each row over the columns of each column group, (R, G); see `nonzero_per_row`."""
+        size = self.array.weights_per_group
+        groups = [columns.take(slice(i, i + size)) for i in range(0, len(columns), size)]
+        return np.stack([self.nonzero_per_row(rows, group, nonzero) for group in groups], axis=1)
 
     def _count_outputs(self, outputs: NDArray[np.int32], nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """Nonzero weights over some output channels at each (input channel, k_y, k_x) of the layer."""

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from pimsim.mapping.layout import ArrayTile, Mapping
 
 
@@ -15,14 +17,14 @@ class Placement:
 
     Attributes:
         mapping: the dense layout.
-        skip: granularity, ``none``, ``row``, ``column`` or ``array``.
+        skip: granularity, ``none``, ``row``, ``column``, ``ou`` or ``array``.
         pack: ``tile`` (every tile keeps its own array) or ``layer`` (kept rows or columns refill arrays).
         tiles: the arrays in use, each with its driven rows and its columns, in the mapping's order. Which outputs an
             array adds to, its ``columns`` say: columns that refilled arrays belong to several column tiles. Unlike
             in the dense layout, tiles with the same block and row tile may drive different rows; those that drive
             the same share their `Rows` where the arrays are packed per tile.
         rows_mapped: rows over the dense tiles.
-        rows_skipped: rows of those that are not driven.
+        rows_skipped: rows of those that no column group drives.
         index_bits: storage that tells which rows or columns are kept (`hardware.md` 3.7); 0 when nothing is skipped.
         nonzero_cells: cells that hold a nonzero weight; None when the layer has no weights.
     """
@@ -82,8 +84,22 @@ class Placement:
         """Cells of the driven rows that hold a weight, zero or not; one weight column counts once."""
         if self.tiles == self.mapping.tiles:
             return self.mapping.weight_cells
-        holds_weight = (self.mapping.nonzero_per_row(tile.rows, tile.columns, None) for tile in self.tiles)
-        return sum(int(cells.sum()) for cells in holds_weight)
+        return sum(self._weight_cells(tile) for tile in self.tiles)
+
+    def _weight_cells(self, tile: ArrayTile) -> int:
+        if tile.kept is None:
+            return int(self.mapping.nonzero_per_row(tile.rows, tile.columns, None).sum())
+        return int(self.mapping.nonzero_per_group(tile.rows, tile.columns, None)[tile.kept.marks].sum())
+
+    @cached_property
+    def unit_steps(self) -> int:
+        """Operation units of all arrays: reads of one window and input step, sum over column groups of ceil(r / h)."""
+        return _unit_steps(self.mapping, self.tiles)
+
+    @cached_property
+    def dense_unit_steps(self) -> int:
+        """`unit_steps` of the dense layout."""
+        return _unit_steps(self.mapping, self.mapping.tiles)
 
     @cached_property
     def cell_utilisation(self) -> float:
@@ -91,3 +107,9 @@ class Placement:
         array = self.mapping.array
         cells = array.rows * array.columns * len(self.tiles)
         return self.weight_cells * array.columns_per_weight / cells if cells else 0.0
+
+
+def _unit_steps(mapping: Mapping, tiles: tuple[ArrayTile, ...]) -> int:
+    array = mapping.array
+    per_group = (np.sum(-(-tile.group_rows(array.weights_per_group) // array.active_rows)) for tile in tiles)
+    return int(sum(per_group)) * array.units_per_group

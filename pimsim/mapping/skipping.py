@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from pimsim.errors import MappingError, nearest
 from pimsim.mapping.column_skipping import columns_left
 from pimsim.mapping.index_cost import INDEX_FORMATS, index_bits
-from pimsim.mapping.layout import ArrayTile, Mapping, Rows
+from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Rows
 from pimsim.mapping.placement import Placement
+from pimsim.mapping.units import GroupRows, whole_units
 from pimsim.network.layers import Geometry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 #: ``tile``: every tile keeps its own array; ``layer``: kept rows of a column tile, or kept columns of a row tile,
 #: refill arrays.
@@ -29,10 +33,28 @@ REFILLED = ("row", "column", "block")
 
 @dataclass(frozen=True)
 class _ColumnTile:
-    """The array tiles that add up to the same outputs, and the nonzero cells in each of their rows."""
+    """The array tiles that add up to the same outputs, and which weights of the layer are not zero."""
 
+    mapping: Mapping
     tiles: tuple[ArrayTile, ...]
-    nonzero: tuple[NDArray[np.int64], ...]
+    mask: NDArray[np.bool_] | None
+
+    @cached_property
+    def nonzero(self) -> tuple[NDArray[np.int64], ...]:
+        """The nonzero cells in each row of each tile."""
+        return self._split(self.mapping.nonzero_per_row(self._rows, self.tiles[0].columns, self.mask))
+
+    @property
+    def kept_by_group(self) -> tuple[NDArray[np.bool_], ...]:
+        """Rows with a nonzero cell in each column group, for each tile, bool (R, G)."""
+        return self._split(self.mapping.nonzero_per_group(self._rows, self.tiles[0].columns, self.mask) > 0)
+
+    @property
+    def _rows(self) -> Rows:
+        return _join(tile.rows for tile in self.tiles)
+
+    def _split(self, values: NDArray[_Scalar]) -> tuple[NDArray[_Scalar], ...]:
+        return tuple(np.split(values, np.cumsum([len(tile.rows) for tile in self.tiles])[:-1]))
 
     @property
     def kept(self) -> tuple[NDArray[np.bool_], ...]:
@@ -54,7 +76,8 @@ class _Skipping:
 
     pack: str
     index_format: str
-    array_rows: int
+    array: ArrayShape
+    compact: bool
     shared: dict[tuple[int, bytes], Rows] = field(default_factory=dict)
 
     def take(self, rows: Rows, kept: NDArray[np.bool_]) -> Rows:
@@ -73,6 +96,7 @@ def place(
     skip: str = "none",
     pack: str = "tile",
     index_format: str = "bitmap",
+    compact: bool | None = None,
 ) -> Placement:
     """The arrays of a mapping with what is zero left out.
 
@@ -80,7 +104,8 @@ def place(
         mapping: the dense layout.
         weight: (OC, IC / groups, K_h, K_w), pruned weights exactly zero; None for a layer without weights,
             which is taken as dense.
-        skip: ``none``; ``row``: rows that are zero in every column of their array tile; ``column``: columns that are
+        skip: ``none``; ``row``: rows that are zero in every column of their array tile; ``ou``: in each column group
+            of the array's operation unit, the rows that are zero in all its columns; ``column``: columns that are
             zero in every row of their array tile; ``block``: rows or columns, whichever leaves fewer arrays (then
             the smaller index, then rows), as PIM-Prune chooses for each layer; ``array``: tiles without a nonzero
             cell.
@@ -89,13 +114,17 @@ def place(
             their sums elsewhere: `Placement.scattered`.
         index_format: for rows and columns, a key of `pimsim.mapping.index_cost.INDEX_FORMATS`. An array in use
             indexes the rows or columns of its dense tile; refilled arrays index all dense rows of their column tile,
-            or all dense columns of their row tile. No index is needed where nothing is skipped.
+            or all dense columns of their row tile. No index is needed where nothing is skipped. For ``ou`` each
+            column group has an index of its own: of the rows of its dense tile or, without ``compact``, of their
+            operation units.
+        compact: for ``ou``, whether the rows that a column group keeps close up to full operation units (None: they
+            do); if not, rows keep their places, and only operation units without a nonzero cell are left out.
 
     Raises:
         MappingError: an unknown granularity, packing or index format, refilling without rows or columns left
-            out, or weights of the wrong shape.
+            out, ``compact`` false without unit skipping, or weights of the wrong shape.
     """
-    _check(mapping, weight, skip, pack, index_format)
+    _check(mapping, weight, skip, pack, index_format, compact)
     if skip == "block":
         either = (place(mapping, weight, one, pack, index_format) for one in ("row", "column"))
         return min(either, key=lambda placed: (len(placed.tiles), placed.index_bits))
@@ -104,7 +133,7 @@ def place(
     nonzero = None if weight is None else weight != 0
     if skip == "column":
         return _without_columns(mapping, nonzero, pack, index_format)
-    choices = _Skipping(pack, index_format, mapping.array.rows)
+    choices = _Skipping(pack, index_format, mapping.array, compact is not False)
     column_tiles = list(_column_tiles(mapping, nonzero))
     left = [GRANULARITIES[skip](column_tile, choices) for column_tile in column_tiles]
     tiles = tuple(tile for part in left for tile in part.tiles)
@@ -169,15 +198,31 @@ def _refill(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
     if not kept.any():
         return _Left([])
     rows = _join(tile.rows for tile in column_tile.tiles).take(kept)
-    step = choices.array_rows
+    step = choices.array.rows
     parts = [rows.take(np.arange(i, min(i + step, len(rows)))) for i in range(0, len(rows), step)]
     tiles = [ArrayTile(first.block, i, first.column_tile, part, first.columns) for i, part in enumerate(parts)]
     return _Left(tiles, 0 if kept.all() else index_bits(choices.index_format, kept))
 
 
+def _keep_units(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
+    """Granularity ``ou``: each column group without the rows, or operation units, that hold only zeros in it."""
+    tiles, bits, h = [], 0, choices.array.active_rows
+    for tile, nonzero in zip(column_tile.tiles, column_tile.kept_by_group, strict=True):
+        if not nonzero.any():
+            continue
+        marks = nonzero if choices.compact else whole_units(nonzero, h)
+        used: NDArray[np.bool_] = np.any(marks, axis=1)
+        kept = GroupRows(marks[used], choices.array.weights_per_group, choices.compact)
+        tiles.append(replace(tile, rows=choices.take(tile.rows, used), kept=None if kept.marks.all() else kept))
+        if not marks.all():
+            named = marks if choices.compact else marks[::h]
+            bits += sum(index_bits(choices.index_format, group) for group in named.T)
+    return _Left(tiles, bits)
+
+
 #: What each granularity that works on rows leaves of one column tile.
 GRANULARITIES: MappingProxyType[str, Callable[[_ColumnTile, _Skipping], _Left]] = MappingProxyType(
-    {"none": _keep_all, "row": _keep_rows, "array": _keep_arrays}
+    {"none": _keep_all, "row": _keep_rows, "ou": _keep_units, "array": _keep_arrays}
 )
 
 #: All granularities.
@@ -187,10 +232,7 @@ SKIPS = (*GRANULARITIES, "column", "block")
 def _column_tiles(mapping: Mapping, nonzero: NDArray[np.bool_] | None) -> Iterable[_ColumnTile]:
     """The tiles of each (block, column tile), with the nonzero cells of every row."""
     for _, members in groupby(mapping.tiles, key=lambda tile: (tile.block, tile.column_tile)):
-        tiles = tuple(members)
-        counts = mapping.nonzero_per_row(_join(tile.rows for tile in tiles), tiles[0].columns, nonzero)
-        ends = np.cumsum([len(tile.rows) for tile in tiles])[:-1]
-        yield _ColumnTile(tiles, tuple(np.split(counts, ends)))
+        yield _ColumnTile(mapping, tuple(members), nonzero)
 
 
 def _join(parts: Iterable[Rows]) -> Rows:
@@ -201,7 +243,9 @@ def _join(parts: Iterable[Rows]) -> Rows:
     return Rows(*(np.concatenate([getattr(part, axis) for part in rows]) for axis in ("channel", "y", "x")))
 
 
-def _check(mapping: Mapping, weight: NDArray[np.int64] | None, skip: str, pack: str, index_format: str) -> None:
+def _check(
+    mapping: Mapping, weight: NDArray[np.int64] | None, skip: str, pack: str, index_format: str, compact: bool | None
+) -> None:
     name, geometry = mapping.geometry.name, mapping.geometry
     for kind, value, known in (
         ("skip", skip, SKIPS),
@@ -216,6 +260,13 @@ def _check(mapping: Mapping, weight: NDArray[np.int64] | None, skip: str, pack: 
             "only kept rows or columns can refill arrays",
             name,
             "Use skip 'row', 'column' or 'block', or pack 'tile'",
+        )
+    if compact is not None and skip != "ou":
+        raise MappingError(
+            f"compact {str(compact).lower()} with skip '{skip}'",
+            "only the rows of operation units close up or keep their places",
+            name,
+            "Use skip 'ou', or leave compact out",
         )
     if weight is not None and weight.shape != geometry.weight_shape:
         raise MappingError(f"weight of shape {weight.shape}", f"the layer needs {geometry.weight_shape}", name)

@@ -119,6 +119,16 @@ class StagedPlacement:
         return sum(stage.rows_skipped for stage in self.stages)
 
     @property
+    def unit_steps(self) -> int:
+        """Operation units that are read for a window of every stage and one input step."""
+        return sum(stage.unit_steps for stage in self.stages)
+
+    @property
+    def dense_unit_steps(self) -> int:
+        """`unit_steps` of the dense layout."""
+        return sum(stage.dense_unit_steps for stage in self.stages)
+
+    @property
     def row_tiles(self) -> int:
         """Arrays of the first stage in row direction."""
         return self.stages[0].row_tiles
@@ -138,7 +148,11 @@ class StagedPlacement:
 
 
 def place_stages(
-    mapping: StagedMapping, weights: Weights | None, skip: str = "none", pack: str = "tile"
+    mapping: StagedMapping,
+    weights: Weights | None,
+    skip: str = "none",
+    pack: str = "tile",
+    compact: bool | None = None,
 ) -> StagedPlacement:
     """The arrays of every stage with what is zero left out; see `place`.
 
@@ -147,12 +161,14 @@ def place_stages(
         weights: the weight of each stage, or None for dense stages.
         skip: granularity.
         pack: packing of kept rows.
+        compact: whether the rows of operation units close up.
 
     Raises:
         MappingError: as `place`.
     """
     each = [None] * len(mapping.stages) if weights is None else weights
-    placed = (place(stage, weight, skip, pack) for stage, weight in zip(mapping.stages, each, strict=True))
+    pairs = zip(mapping.stages, each, strict=True)
+    placed = (place(stage, weight, skip, pack, compact=compact) for stage, weight in pairs)
     return StagedPlacement(mapping, tuple(placed))
 
 

@@ -14,9 +14,10 @@ def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlace
 
     ``window`` is [height, width] in input pixels. ``cycles``, tiles and ``cell_utilisation`` count the arrays
     that are left after skipping, ``arrays`` over all groups; ``rows_mapped`` and ``dense_arrays`` count the dense
-    layout. With groups one after another, cycles = windows x tiles over all groups. ``options`` are the mapper's.
-    A mapping in stages adds ``stages``, a summary of each with its name; window and tiles are then those of the
-    first stage, the other counts of all.
+    layout. With groups one after another, cycles = windows x tiles over all groups. On arrays with operation units,
+    ``unit_steps`` are the units that are read for one window and input step, and ``dense_unit_steps`` those of the
+    dense layout. ``options`` are the mapper's. A mapping in stages adds ``stages``, a summary of each with its name;
+    window and tiles are then those of the first stage, the other counts of all.
     """
     values = {
         "mapping": mapping.method,
@@ -34,6 +35,8 @@ def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlace
         "dense_arrays": len(mapping.tiles),
         "options": dict(mapping.options),
     }
+    if mapping.array.unit is not None:
+        values |= {"unit_steps": placement.unit_steps, "dense_unit_steps": placement.dense_unit_steps}
     if isinstance(placement, StagedPlacement):
         values["stages"] = [{"name": p.mapping.geometry.name, **summary(p.mapping, p)} for p in placement.stages]
     return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import gcd
@@ -160,7 +160,7 @@ class _Builder:
         if not accesses:
             return IDLE
         latency = buffer.latency_fs + (accesses - 1) * buffer.interval_fs
-        return Jobs(1, (accesses * buffer.interval_fs,), (latency,), ((("buffer", accesses),),))
+        return Jobs(1, (accesses * buffer.interval_fs,), (latency,), (("buffer", accesses),))
 
     def _transfer(self, load: Load, read_latency_fs: int) -> Jobs:
         """Bus and input-register write; read and transfer together take at least one pipeline stage."""
@@ -171,7 +171,7 @@ class _Builder:
         latency = bus.latency_fs + (transfers - 1) * bus.interval_fs + register.latency_fs
         floor = self.chip.timing.stage_fs - read_latency_fs
         counts = (("bus", load.bytes), ("input_register_write_bytes", load.register_bytes))
-        return Jobs(1, (transfers * bus.interval_fs,), (max(latency, floor),), (counts,))
+        return Jobs(1, (transfers * bus.interval_fs,), (max(latency, floor),), counts)
 
     # Array groups: arrays of one tile that do the same thing at the same time are one stream.
 
@@ -187,7 +187,7 @@ class _Builder:
             converters[macro, place // self.chip.macro.adc.arrays].append(tuple(works))
         lockstep: dict[tuple[object, ...], list[list[Works]]] = defaultdict(list)
         for members in converters.values():
-            key = tuple(tuple(w and self._activation(w).service_key for w in works) for works in members)
+            key = tuple(tuple(w and self._activation(w).runs for w in works) for works in members)
             lockstep[key].append(members)
         return [[list(column) for column in zip(*members, strict=True)] for members in lockstep.values()]
 
@@ -242,42 +242,40 @@ class _Builder:
         if not arrays:
             return IDLE, IDLE, IDLE
         acts = [self._activation(array) for array in arrays]
-        order, each = acts[0].order, acts[0].conversions_each
-        gathered = self.work.placement.index_bits and not self.work.scattered
-        index = [("index_decode", len(acts))] if gathered else []
-        read: list[Counts] = []
-        convert: list[Counts] = []
-        update: list[Counts] = []
-        for r, c in order:
-            rows = sum(act.rows[r] for act in acts)
-            cells = sum(act.rows[r] * act.columns[c] for act in acts)
-            samples = sum(act.columns[c] for act in acts)
-            sums = sum(act.updates[c] for act in acts)
-            bits = rows * self.chip.macro.row_driver.bits
-            steps = len(acts)
-            read.append(
-                (
-                    ("row_driver", rows),
-                    ("crossbar", cells),
-                    ("input_register_read_bits", bits),
-                    ("array_steps", steps),
-                    *index,
-                )
-            )
-            convert.append((("sample_hold", samples), ("adc", samples)))
-            update.append((("shift_add", samples), ("output_register", sums)))
+        samples = sum(act.over_groups(act.row_groups, act.columns) for act in acts)
+        rows = sum(act.over_groups(act.rows) for act in acts)
+        read = [
+            ("row_driver", rows),
+            ("crossbar", sum(act.over_groups(act.rows, act.columns) for act in acts)),
+            ("input_register_read_bits", rows * self.chip.macro.row_driver.bits),
+            ("array_steps", sum(act.steps for act in acts)),
+        ]
+        if self.work.placement.index_bits and not self.work.scattered:
+            read.append(("index_decode", sum(act.steps for act in acts)))
         if fused:
-            read = [(*a, ("adc", dict(b)["adc"])) for a, b in zip(read, convert, strict=True)]
-        units, rows = len(acts), max(acts[0].rows)
-        holds = tuple(array_fs(self.chip, each[c]) for _, c in order)
-        bursts = [burst_fs(self.chip, each[c]) for _, c in order]
-        shifts = [shift_add_fs(self.chip, each[c]) for _, c in order]
-        steps = acts[0].steps
-        return (
-            Jobs(steps, holds, holds, tuple(read), units, rows),
-            Jobs(steps, tuple(b[0] for b in bursts), tuple(b[1] for b in bursts), tuple(convert), units),
-            Jobs(steps, tuple(s[0] for s in shifts), tuple(s[1] for s in shifts), tuple(update), units),
+            read.append(("adc", samples))
+        convert = (("sample_hold", samples), ("adc", samples))
+        update = (
+            ("shift_add", samples),
+            ("output_register", sum(act.over_groups(act.row_groups, act.updates) for act in acts)),
         )
+        most = min(self.chip.crossbar.active_rows, max(max(act.rows) for act in acts))
+        return (
+            self._steps(acts[0], len(acts), lambda each: (array_fs(self.chip, each),) * 2, tuple(read), most),
+            self._steps(acts[0], len(acts), lambda each: burst_fs(self.chip, each), convert),
+            self._steps(acts[0], len(acts), lambda each: shift_add_fs(self.chip, each), update),
+        )
+
+    def _steps(
+        self, act: Activation, units: int, service: Callable[[int], tuple[int, int]], counts: Counts, rows: int = 0
+    ) -> Jobs:
+        """The steps of a window; ``service`` gives occupancy and latency for the conversions of each ADC."""
+        services = [(*service(each), steps) for each, steps in act.runs]
+        if len({pair[:2] for pair in services}) == 1:
+            services = [(*services[0][:2], 1)]
+        occupancy = tuple(busy for busy, _, steps in services for _ in range(steps))
+        latency = tuple(late for _, late, steps in services for _ in range(steps))
+        return Jobs(act.steps, occupancy, latency, counts, units, rows)
 
     # Tail: scatter sums of moved columns, merge partial sums, finish outputs, send them through the mesh, write them.
 
@@ -314,14 +312,14 @@ class _Builder:
         sums = sum(array.weight_columns for array in round_.arrays)
         counts = (("output_register", sums), ("index_decode", len(round_.arrays)))
         busy, latency = scatter_fs(self.chip, round_)
-        return Jobs(1, (busy,), (latency,), (counts,))
+        return Jobs(1, (busy,), (latency,), counts)
 
     def _digital(self, unit: Unit, operations: int, counts: Counts, round_: Round) -> Jobs:
         """Operations shared by the units of the tiles in use; one pipeline stage at least."""
         units = unit.count * len(round_.loads)
         beats = ceil_div(operations, units)
         latency = unit.latency_fs + max(0, beats - 1) * unit.interval_fs if beats else 0
-        return Jobs(1, (beats * unit.interval_fs,), (max(latency, self.chip.timing.stage_fs),), (counts,))
+        return Jobs(1, (beats * unit.interval_fs,), (max(latency, self.chip.timing.stage_fs),), counts)
 
     def _between_layers(self, round_: Round, number: int) -> Jobs:
         """Residual additions and pooling, spread over the windows of the last round; the last window takes the rest."""
@@ -335,7 +333,7 @@ class _Builder:
         units = {"tile_shift_add": tile.shift_add, "max_pool": tile.max_pool}
         spread = {name: ceil_div(n, slots) for name, n in totals.items()}
         busy = sum(ceil_div(n, units[k].count * len(round_.loads)) * units[k].interval_fs for k, n in spread.items())
-        return Jobs(1, (busy,), (max(busy, self.chip.timing.stage_fs),), (counts,))
+        return Jobs(1, (busy,), (max(busy, self.chip.timing.stage_fs),), counts)
 
     def _add_links(self, departure: int) -> tuple[int, ...]:
         """One stage a link of the way to the readers; returns the stages behind which a window has arrived.
@@ -359,7 +357,7 @@ class _Builder:
         if not flits:
             return IDLE
         latency = router.latency_fs + (flits - 1) * router.interval_fs * is_end
-        return Jobs(1, (flits * router.interval_fs,), (latency,), ((("router", flits),),))
+        return Jobs(1, (flits * router.interval_fs,), (latency,), (("router", flits),))
 
     def _add_write(self, tile: int, sources: tuple[int, ...]) -> int:
         jobs, share = [], len(self.tiles)
@@ -373,7 +371,7 @@ class _Builder:
         buffer = self.chip.tile.buffer
         latency = buffer.latency_fs + max(0, accesses - 1) * buffer.interval_fs if accesses else 0
         counts = (("buffer", accesses),)
-        return Jobs(1, (accesses * buffer.interval_fs,), (max(latency, self.chip.timing.stage_fs),), (counts,))
+        return Jobs(1, (accesses * buffer.interval_fs,), (max(latency, self.chip.timing.stage_fs),), counts)
 
     def _add_window_slots(
         self,

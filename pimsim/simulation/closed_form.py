@@ -83,7 +83,7 @@ def _last(busy_fs: int, latency_fs: int, interval_fs: int) -> int:
 def _widest(work: LayerWork, chip: Chip) -> tuple[int, int]:
     """Conversions of an ADC in a step, and steps of a window, of the slowest array."""
     acts = [activations(array, work.input_steps, chip) for round_ in work.rounds for array in round_.arrays]
-    return max(act.conversions_each[0] for act in acts), max(act.steps for act in acts)
+    return max(each for act in acts for each, _ in act.runs), max(act.steps for act in acts)
 
 
 def _load_fs(work: LayerWork, chip: Chip, number: int) -> tuple[int, int]:

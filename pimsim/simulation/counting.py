@@ -4,44 +4,54 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pimsim.errors import SimulationError
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import Columns
+from pimsim.mapping.placement import Placement
+from pimsim.mapping.units import group_widths, units_per_group, weights_per_group
 from pimsim.simulation.building import digital_operations
 from pimsim.simulation.plan import LayerPlan
 from pimsim.simulation.services import ceil_div
 from pimsim.simulation.work import LayerWork, Round
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 def engine_counts(plan: LayerPlan, jobs: tuple[tuple[int, ...], ...]) -> Counter[str]:
-    """Counts gathered by an engine: what every finished job did, summed.
+    """Counts gathered by an engine: what every finished window did, summed.
 
     Args:
         plan: the plan that was played.
         jobs: finished jobs by stage and phase.
+
+    Raises:
+        SimulationError: (a defect) a window whose jobs are not all finished.
     """
     counts: Counter[str] = Counter()
     for stage, finished in zip(plan.stages, jobs, strict=True):
         for spec, done in zip(stage.jobs, finished, strict=True):
-            for entry in spec.counts:
-                for name, amount in entry:
-                    counts[name] += amount * (done // len(spec.counts))
+            windows, rest = divmod(done, spec.steps)
+            if rest:
+                raise SimulationError(f"{done} jobs of {stage.name}", f"a window takes {spec.steps}", plan.name)
+            for name, amount in spec.counts:
+                counts[name] += amount * windows
     return counts
 
 
 def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     """Counts of one image from the placement alone, without a plan or an engine."""
-    tiles, windows, steps = work.placement.tiles, work.windows, work.input_steps
-    crossbar = chip.crossbar
+    windows, reads = work.windows, work.windows * work.input_steps
     per_weight = work.placement.mapping.array.columns_per_weight
-    row_groups = [ceil_div(len(tile.rows), crossbar.active_rows) for tile in tiles]
-    column_groups = [ceil_div(len(tile.columns) * per_weight, crossbar.active_columns) for tile in tiles]
-    rows, columns = [len(tile.rows) for tile in tiles], [len(tile.columns) for tile in tiles]
-    reads = windows * steps
-    conversions = reads * sum(g * c * per_weight for g, c in zip(row_groups, columns, strict=True))
-    driven = reads * sum(r * g for r, g in zip(rows, column_groups, strict=True))
+    groups = _column_groups(work.placement, chip)
+    conversions = reads * int(groups.row_groups @ groups.widths) * per_weight
+    units = units_per_group(chip.crossbar.active_columns, per_weight)
+    driven = reads * int(groups.rows.sum()) * units
     outputs, merges = _outputs(work)
     counts = Counter(
         {
@@ -50,9 +60,9 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             "shift_add": conversions,
             "row_driver": driven,
             "input_register_read_bits": driven * chip.macro.row_driver.bits,
-            "crossbar": reads * sum(r * c * per_weight for r, c in zip(rows, columns, strict=True)),
-            "array_steps": reads * sum(a * b for a, b in zip(row_groups, column_groups, strict=True)),
-            "output_register": reads * sum(g * c for g, c in zip(row_groups, columns, strict=True)) + windows * merges,
+            "crossbar": reads * int(groups.rows @ groups.widths) * per_weight,
+            "array_steps": reads * int(groups.row_groups.sum()) * units,
+            "output_register": reads * int(groups.row_groups @ groups.widths) + windows * merges,
             "tile_shift_add": sum(work.windows_of(i) * _macro_joins(work, i) for i in range(work.replication)),
             "activation": windows * outputs,
             "tile_output_register_bits": 2 * windows * outputs * work.output_bits,
@@ -65,11 +75,33 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     counts["index_decode"] = counts["array_steps"] if work.placement.index_bits else 0
     if work.scattered:
         # An output index is looked up once a window, for every sum that leaves an array.
-        counts["index_decode"] = windows * len(tiles)
-        counts["output_register"] += windows * sum(columns)
+        counts["index_decode"] = windows * len(work.placement.tiles)
+        counts["output_register"] += windows * int(groups.widths.sum())
     counts.update(_port_counts(work, chip))
     counts.update(digital_operations(work.digital))
     return counts
+
+
+@dataclass(frozen=True)
+class _ColumnGroups:
+    """The column groups of all arrays: rows that each drives, its row groups, and its weight columns, int64 (G,)."""
+
+    rows: NDArray[np.int64]
+    row_groups: NDArray[np.int64]
+    widths: NDArray[np.int64]
+
+
+def _column_groups(placement: Placement, chip: Chip) -> _ColumnGroups:
+    weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
+    rows = np.concatenate([tile.group_rows(weights) for tile in placement.tiles])
+    widths = np.concatenate([group_widths(len(tile.columns), weights) for tile in placement.tiles])
+    return _ColumnGroups(rows, -(-rows // chip.crossbar.active_rows), widths)
+
+
+def programmed_cells(placement: Placement, chip: Chip) -> int:
+    """Physical cells written to program every array once."""
+    groups = _column_groups(placement, chip)
+    return int(groups.rows @ groups.widths) * placement.mapping.array.columns_per_weight
 
 
 def _outputs(work: LayerWork) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pimsim.errors import SimulationError
 from pimsim.hardware.records import Chip
 from pimsim.simulation.costs import dynamic_energy_j
-from pimsim.simulation.counting import engine_counts, formula_counts
+from pimsim.simulation.counting import engine_counts, formula_counts, programmed_cells
 from pimsim.simulation.plan import LayerPlan
 from pimsim.simulation.results import STALL_CAUSES, LayerResult
 from pimsim.simulation.services import ceil_div
@@ -145,6 +145,6 @@ def _use(played: LayerPlay) -> tuple[dict[str, int], dict[str, int]]:
 
 def _programming(work: LayerWork, chip: Chip) -> tuple[int, int]:
     """Cells written, and the time of it: rows of an array one after another, arrays of a round together."""
-    cells = sum(array.rows * array.columns for round_ in work.rounds for array in round_.arrays)
+    cells = programmed_cells(work.placement, chip) * work.replication
     rows = sum(max(array.rows for array in round_.arrays) for round_ in work.rounds)
     return cells, rows * chip.crossbar.program_time_per_row_fs

@@ -37,7 +37,7 @@ STAGE_ORDER = (
     "edram_read",
 )  # fmt: skip
 
-#: Action counts by component name, for one job.
+#: Action counts by component name, for one window.
 Counts = tuple[tuple[str, int], ...]
 
 
@@ -56,22 +56,21 @@ class Phase:
 class Jobs:
     """What a stage does for one window of a phase.
 
-    ``occupancy_fs``, ``latency_fs`` and ``counts`` have one entry for all jobs or one for each of ``steps``;
-    ``rows`` is what each unit drives in a step (arrays only). A unit that idles in a phase has one empty job a window
-    and ``units`` 0.
+    ``occupancy_fs`` and ``latency_fs`` have one entry for all jobs or one for each of ``steps``; ``counts`` is what all
+    of them do together; ``rows`` is the most that each unit drives in a step (arrays only). A unit that idles in a
+    phase has one empty job a window and ``units`` 0.
     """
 
     steps: int
     occupancy_fs: tuple[int, ...]
     latency_fs: tuple[int, ...]
-    counts: tuple[Counts, ...] = ((),)
+    counts: Counts = ()
     units: int = 1
     rows: int = 0
 
     def __post_init__(self) -> None:
-        assert self.steps >= 1 and all(
-            len(entries) in (1, self.steps) for entries in (self.occupancy_fs, self.latency_fs, self.counts)
-        )
+        assert self.steps >= 1
+        assert all(len(entries) in (1, self.steps) for entries in (self.occupancy_fs, self.latency_fs))
 
     def occupancy_total_fs(self) -> int:
         """Busy time of one unit for one window."""

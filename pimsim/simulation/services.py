@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 
 from pimsim.hardware.records import Chip
+from pimsim.mapping.units import weights_per_group
 from pimsim.simulation.work import ArrayWork, Round
 
 
@@ -13,43 +16,51 @@ from pimsim.simulation.work import ArrayWork, Round
 class Activation:
     """The steps of one array for one window: row groups x column groups x input steps (`hardware.md` 4.3).
 
+    Column groups come one after another, in each its row groups, and in each of those the input steps. Each column
+    group drives rows of its own, closed up to groups of h.
+
     Attributes:
-        rows: rows driven in each row group (G_r entries).
-        columns: physical columns converted in each column group (G_c entries).
+        rows: rows driven by each column group, r_g (G_c entries).
+        row_groups: reads that these take, ceil(r_g / h).
+        columns: physical columns converted in each column group.
         updates: weight columns whose last slice stands in each column group (output-register updates).
         conversions_each: conversions that each ADC makes in a step, k_eff, by column group.
         input_steps: S.
     """
 
     rows: tuple[int, ...]
+    row_groups: tuple[int, ...]
     columns: tuple[int, ...]
     updates: tuple[int, ...]
     conversions_each: tuple[int, ...]
     input_steps: int
 
     @property
+    def unit_steps(self) -> int:
+        """Operation units that are read for one window and input step."""
+        return sum(self.row_groups)
+
+    @property
     def steps(self) -> int:
         """Array activations for one window."""
-        return len(self.rows) * len(self.columns) * self.input_steps
+        return self.unit_steps * self.input_steps
 
-    @property
-    def uniform(self) -> bool:
-        """True when all steps are alike, so that one entry describes them all."""
-        return len(self.rows) == 1 and len(self.columns) == 1
+    @cached_property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """(conversions of each ADC in a step, steps in a row that are like it), in order."""
+        runs: list[tuple[int, int]] = []
+        for each, groups in zip(self.conversions_each, self.row_groups, strict=True):
+            steps = groups * self.input_steps
+            if runs and runs[-1][0] == each:
+                runs[-1] = each, runs[-1][1] + steps
+            elif steps:
+                runs.append((each, steps))
+        return tuple(runs)
 
-    @property
-    def order(self) -> list[tuple[int, int]]:
-        """(row group, column group) of every step: column groups outermost, input steps innermost."""
-        if self.uniform:
-            return [(0, 0)]
-        return [
-            (r, c) for c in range(len(self.columns)) for r in range(len(self.rows)) for _ in range(self.input_steps)
-        ]
-
-    @property
-    def service_key(self) -> tuple[object, ...]:
-        """Arrays with the same key take the same time in every step."""
-        return len(self.rows), self.conversions_each, self.input_steps
+    def over_groups(self, *factors: tuple[int, ...]) -> int:
+        """The product of values by column group, summed over the groups and times the input steps."""
+        total: int = sum(prod(values) for values in zip(*factors, strict=True))
+        return self.input_steps * total
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -63,15 +74,31 @@ def _chunks(total: int, size: int) -> tuple[int, ...]:
 
 
 def activations(array: ArrayWork, input_steps: int, chip: Chip) -> Activation:
-    """How an array with its driven rows and used columns is activated for one window."""
+    """How an array with its driven rows and used columns is activated for one window.
+
+    A column group of several weights is one operation unit wide; one of a weight that is wider than a unit takes
+    several, and its output is updated after the last.
+    """
     crossbar, adc = chip.crossbar, chip.macro.adc
-    columns = _chunks(array.columns, crossbar.active_columns)
     per_weight = array.columns // array.weight_columns
-    ends = [sum(columns[: i + 1]) // per_weight for i in range(len(columns))]
-    updates = tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
+    weights = weights_per_group(crossbar.active_columns, per_weight)
+    rows: list[int] = []
+    columns: list[int] = []
+    updates: list[int] = []
+    for driven, width in zip(array.group_rows, _chunks(array.weight_columns, weights), strict=True):
+        units = _chunks(width * per_weight, crossbar.active_columns)
+        rows += [driven] * len(units)
+        columns += units
+        updates += [*[0] * (len(units) - 1), width]
     converters = ceil_div(crossbar.active_columns, adc.columns)
-    each = tuple(ceil_div(used, converters) for used in columns)
-    return Activation(_chunks(array.rows, crossbar.active_rows), columns, updates, each, input_steps)
+    return Activation(
+        tuple(rows),
+        tuple(ceil_div(driven, crossbar.active_rows) for driven in rows),
+        tuple(columns),
+        tuple(updates),
+        tuple(ceil_div(used, converters) for used in columns),
+        input_steps,
+    )
 
 
 def array_fs(chip: Chip, conversions_each: int) -> int:

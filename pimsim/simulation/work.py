@@ -13,6 +13,7 @@ from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
+from pimsim.mapping.units import weights_per_group
 from pimsim.network.layers import DigitalOp, Layer
 from pimsim.simulation.merging import Accumulators
 from pimsim.simulation.routing import Link
@@ -20,9 +21,18 @@ from pimsim.simulation.routing import Link
 
 @dataclass(frozen=True)
 class ArrayWork:
-    """One array tile of a window: driven rows, weight columns, physical columns, and where it is placed."""
+    """One array tile of a window: its rows and columns, and where it is placed.
+
+    Attributes:
+        rows: physical rows that hold a weight.
+        group_rows: rows that each column group (whole weights of an operation unit) drives, r_g.
+        weight_columns: weights side by side.
+        columns: physical columns.
+        tile, macro, array: hardware tile, macro of that tile, array of that macro.
+    """
 
     rows: int
+    group_rows: tuple[int, ...]
     weight_columns: int
     columns: int
     tile: int
@@ -185,13 +195,14 @@ def _round(chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...], sums: Acc
 
 def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: int) -> tuple[ArrayWork, ...]:
     """Arrays fill macros and tiles in order."""
-    works = []
+    works, weights = [], weights_per_group(chip.crossbar.active_columns, per_weight)
     for i, tile in enumerate(chunk):
         macro, array = divmod(first + i, chip.macro.arrays)
         columns = len(tile.columns)
         works.append(
             ArrayWork(
-                len(tile.rows),
+                tile.rows_used,
+                tuple(tile.group_rows(weights).tolist()),
                 columns,
                 columns * per_weight,
                 macro // chip.tile.macros,

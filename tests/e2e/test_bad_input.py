@@ -158,7 +158,9 @@ def test_unknown_mapping(refused):
 
 def test_unknown_skip(refused):
     message = refused(skip="rows")
-    assert message == "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, array, column, block."
+    assert message == (
+        "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, column, block."
+    )
 
 
 def test_unknown_preset(refused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +21,22 @@ from pimsim.mapping.registry import MAPPERS, map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Precision
 
-SKIPS = (("none", "tile"), ("row", "tile"), ("row", "layer"), ("array", "tile"), ("column", "tile"),
-         ("column", "layer"), ("block", "layer"))  # fmt: skip
+SKIPS: tuple[dict[str, Any], ...] = (
+    {"skip": "none"},
+    {"skip": "row"},
+    {"skip": "row", "pack": "layer"},
+    {"skip": "array"},
+    {"skip": "ou"},
+    {"skip": "ou", "compact": False},
+    {"skip": "column"},
+    {"skip": "column", "pack": "layer"},
+    {"skip": "block", "pack": "layer"},
+)
 ROWS = 24
 
 
-def crossbar(encoding: str, cell_bits: int, active_rows: int, columns: int) -> Crossbar:
-    return Crossbar(ROWS, columns, cell_bits, encoding, 0, 0.0, 0.0, 0.0, active_rows, columns, 0.0, 0)
+def crossbar(encoding: str, cell_bits: int, active: tuple[int, int], columns: int) -> Crossbar:
+    return Crossbar(ROWS, columns, cell_bits, encoding, 0, 0.0, 0.0, 0.0, *active, 0.0, 0)
 
 
 def adc(bits: int, overflow: str = "saturate") -> Adc:
@@ -86,11 +96,12 @@ def cases(draw: st.DrawFn) -> Case:
     inputs = rng.integers(low, low + 2**precision.activation_bits, (2, geometry.in_channels, *geometry.input_size))
     encoding, cell_bits = draw(st.sampled_from(ENCODINGS)), draw(st.integers(1, 3))
     columns = 3 * columns_per_weight(encoding, precision.weight_bits, cell_bits) + draw(st.integers(0, 30))
-    array = crossbar(encoding, cell_bits, draw(st.sampled_from([1, 4, 7, ROWS])), columns)
-    shape = ArrayShape(ROWS, columns, columns_per_weight(encoding, precision.weight_bits, cell_bits))
+    unit = draw(st.sampled_from([1, 4, 7, ROWS])), draw(st.sampled_from([1, 5, columns // 2, columns]))
+    array = crossbar(encoding, cell_bits, unit, columns)
+    shape = ArrayShape(ROWS, columns, columns_per_weight(encoding, precision.weight_bits, cell_bits), unit)
     options = {"groups": draw(st.sampled_from(["serial", "packed"]))}
     mapping = map_layer(geometry, shape, draw(st.sampled_from(sorted(MAPPERS))), **options)
-    placement = place(mapping, weight, *draw(st.sampled_from(SKIPS)))
+    placement = place(mapping, weight, **draw(st.sampled_from(SKIPS)))
     layer = Layer(geometry, precision, weight)
     return Case(layer, placement, array, draw(st.integers(1, 3)), inputs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,37 @@ def test_arrays_without_a_nonzero_cell_disappear_whole() -> None:
     placement = place(map_layer(LINEAR, ARRAY, "im2col"), WEIGHT, "array")
     assert _rows(placement) == [(0, 0, [0, 1, 2, 3]), (0, 1, [4, 5, 6, 7]), (1, 0, [0, 1, 2, 3])]
     assert (placement.rows_skipped, placement.index_bits, placement.cycles) == (4, 0, 3)
+
+
+UNITS = ArrayShape(6, 2, 1, (2, 1))  # operation units of 2 rows and 1 column; 2 row tiles of 6 and 2 rows
+SPARSE = _linear_weight({0, 3, 4}, {0})
+
+
+@pytest.mark.parametrize(("compact", "rows", "steps"), [(True, [3, 1], 2 + 1), (False, [6, 2], 3 + 1)])
+def test_each_column_group_leaves_out_its_own_rows(compact: bool, rows: list[int], steps: int) -> None:
+    placement = place(map_layer(LINEAR, UNITS, "im2col"), SPARSE, "ou", compact=compact)
+    (tile,) = placement.tiles
+    assert tile.group_rows(1).tolist() == rows
+    assert (placement.unit_steps, placement.dense_unit_steps) == (steps, 2 * (3 + 1))
+    assert placement.rows_skipped == (5 if compact else 2)
+    # A bit for each row, or for each operation unit, in each of the two columns of the array in use.
+    assert placement.index_bits == (12 if compact else 6)
+    assert placement.weight_cells == sum(rows)
+
+
+def test_a_tile_falls_into_parts_of_equal_rows() -> None:
+    weight = _linear_weight({0, 3}, {1}, {0, 3})
+    (tile,) = place(
+        map_layer(replace(LINEAR, out_channels=3), ArrayShape(8, 3, 1, (2, 1)), "im2col"), weight, "ou"
+    ).tiles
+    parts = {tuple(part.columns.output.tolist()): part.rows.channel.tolist() for part in tile.parts()}
+    assert parts == {(0, 2): [0, 3], (1,): [1]}
+
+
+def test_a_dense_layer_needs_no_index_of_units() -> None:
+    mapping = map_layer(LINEAR, UNITS, "im2col")
+    placement = place(mapping, _linear_weight(set(range(8)), set(range(8))), "ou")
+    assert (placement.tiles, placement.index_bits) == (mapping.tiles, 0)
 
 
 def test_a_layer_without_weights_is_dense() -> None:
@@ -118,7 +150,7 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
     [
         (
             lambda: place(MAPPED, None, "rows"),
-            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, array, column, block.",
+            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, column, block.",
         ),
         (
             lambda: place(MAPPED, None, "row", "layers"),
@@ -133,6 +165,28 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
             lambda: place(MAPPED, None, "array", "layer"),
             "conv: pack 'layer' with skip 'array': only kept rows or columns can refill arrays. "
             "Use skip 'row', 'column' or 'block', or pack 'tile'.",
+        ),
+        (
+            lambda: place(MAPPED, None, "row", compact=False),
+            "conv: compact false with skip 'row': only the rows of operation units close up or keep their places. "
+            "Use skip 'ou', or leave compact out.",
+        ),
+        (
+            lambda: place(MAPPED, None, "ou", "layer"),
+            "conv: pack 'layer' with skip 'ou': only kept rows or columns can refill arrays. "
+            "Use skip 'row', 'column' or 'block', or pack 'tile'.",
+        ),
+        (
+            lambda: ArrayShape(128, 128, 4, (129, 8)),
+            "an operation unit of 129x8: it must have a row and a column at least, and fit the array of 128x128. "
+            "Use a smaller operation unit.",
+        ),
+        (
+            lambda: (
+                place(map_layer(LINEAR, ArrayShape(4, 2, 1, (2, 1)), "im2col"), WEIGHT, "ou").tiles[0].group_rows(2)
+            ),
+            "column groups of 1 weights: the operation unit of the crossbar holds 2. "
+            "Place the layer on arrays with the operation unit of this crossbar.",
         ),
         (
             lambda: place(MAPPED, np.ones((64, 64, 1, 1), dtype=np.int64)),
