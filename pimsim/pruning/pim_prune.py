@@ -118,8 +118,9 @@ def pack(
     Args:
         matrix: unrolled weights (H, M), numpy or a torch tensor; row ic * K * K + k_y * K + k_x, column output channel.
         crossbar: (R, C), rows and columns of an array.
-        keep: share of the segments that stays, 0 to 1, rounded to the nearest number of segments (a half up). Of
-            equal norms the segment of the lower panel, then of the lower row or column, stays.
+        keep: share of the segments that stays, 0 to 1, rounded to the nearest number of segments (a half up), one at
+            least where it is above 0. Of equal norms the segment of the lower panel, then of the lower row or
+            column, stays.
         mode: ``row``: block-row segments (r, j), the weights of matrix row r in column panel j; kept segments of a
             column panel are stacked. ``column``: block-column segments (i, c), kept segments of a row panel stand side
             by side. ``best``: whichever occupies fewer arrays, then fewer index bits, then rows. ``both``: two
@@ -228,8 +229,8 @@ def _strongest(norms: Sequence[NDArray[np.float64]], keep: float) -> list[NDArra
 
 
 def kept_segments(keep: float, segments: int) -> int:
-    """The nearest number of segments to a share of them, a half up."""
-    return floor(keep * segments + 0.5)
+    """The nearest number of segments to a share of them, a half up; one at least, where the share is not 0."""
+    return max(floor(keep * segments + 0.5), int(keep > 0))
 
 
 def _filled_up(norms: NDArray[np.float64], kept: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:

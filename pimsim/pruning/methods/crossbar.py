@@ -55,7 +55,7 @@ class CrossbarPruning(MatrixMethod):
         array, masks = self.crossbar, []
         energies = [_block_energies(part, array) for part in parts]
         together = np.concatenate([energy.reshape(-1) for energy in energies])
-        kept = keep_strongest(together, max(1, kept_segments(share_kept(self.keep), len(together))))
+        kept = keep_strongest(together, kept_segments(share_kept(self.keep), len(together)))
         first = 0
         for part, energy in zip(parts, energies, strict=True):
             blocks = kept[first : first + energy.size].reshape(energy.shape)

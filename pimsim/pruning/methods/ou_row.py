@@ -48,5 +48,5 @@ class OuRowPruning(MatrixMethod):
     def _mask(self, matrix: Matrix) -> Mask:
         height, width = matrix.shape
         energies = np.add.reduceat(matrix * matrix, np.arange(0, width, self.column_group), axis=1)
-        kept = keep_strongest(energies.T, max(1, kept_segments(share_kept(self.keep), height)))
+        kept = keep_strongest(energies.T, kept_segments(share_kept(self.keep), height))
         return np.asarray(np.repeat(kept, self.column_group, axis=0)[:width].T)

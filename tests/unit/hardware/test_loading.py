@@ -14,7 +14,7 @@ from pimsim.errors import ConfigError
 from pimsim.hardware import presets
 from pimsim.hardware.loading import HardwareError, load_chip, validate_file
 
-PRESETS = "Known: isaac-like, isaac-like-8b"
+PRESETS = "Known: isaac-like, isaac-like-8b, pim-prune"
 ADC_KEYS = (
     "area, static_power, full_duty, bits, latency, interval, energy, columns, arrays, scaling, overflow, reference_bits"
 )
@@ -471,7 +471,7 @@ def test_every_number_of_a_preset_has_its_source() -> None:
 
 def test_presets_are_listed_with_a_line_each() -> None:
     listed = presets.presets()
-    assert [preset.name for preset in listed] == ["isaac-like", "isaac-like-8b"]
+    assert [preset.name for preset in listed] == ["isaac-like", "isaac-like-8b", "pim-prune"]
     assert all(load_chip(preset.name).name == preset.name for preset in listed)
     assert listed[1].description.startswith("ISAAC-CE with 8 b weights and activations")
 

@@ -97,7 +97,7 @@ def brute_force(
         ((sum(matrix[r, c] ** 2 for c in panel), j, r) for j, panel in enumerate(panels) for r in range(height)),
         key=lambda entry: (-entry[0], entry[1], entry[2]),
     )
-    count = floor(keep * len(order) + 0.5)
+    count = max(floor(keep * len(order) + 0.5), 1 if keep > 0 else 0)
     kept = {(j, r) for _, j, r in order[:count]}
     for j in range(len(panels)):
         mine = [entry for entry in kept if entry[0] == j]
