@@ -40,6 +40,8 @@ ZOO: dict[str, dict[str, Any]] = {
     "patdnn8": {"method": "patdnn", "entries": 8},
     "random8": {"method": "random", "entries": 8},
     "garos6": {"method": "garos", "entries": 6, **ON_ARRAY},
+    "kerntrol-m": {"method": "kerntrol-m", "threshold": 0.25, **ON_ARRAY},
+    "kerntrol-c": {"method": "kerntrol-c", "threshold": 0.25, **ON_ARRAY},
     "garos4": {"method": "garos", "entries": 4, **ON_ARRAY},
 }
 

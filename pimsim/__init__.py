@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "MapResult", "PimsimError", "Result", "Workload", "compare", "map", "presets", "prune", "simulate",
-    "validate",
+    "MapResult", "PimsimError", "Result", "Workload", "compare", "compare_methods", "map", "presets", "prune",
+    "simulate", "validate",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from pimsim.api import MapResult, Result, compare, map, presets, prune, simulate, validate
+    from pimsim.api import MapResult, Result, compare, compare_methods, map, presets, prune, simulate, validate
     from pimsim.errors import PimsimError
     from pimsim.workload import Workload
 

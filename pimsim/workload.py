@@ -121,14 +121,14 @@ def read_workload(path: str | Path, overrides: Mapping[str, Any] | None = None) 
             allowed (all of them in one message, each with file and line); or keys that do not go together.
     """
     tree = _read_tree(Path(path))
-    values = {key: _beside(Path(path).parent, key, value) for key, value in tree.plain().items()}
+    values = {key: beside(Path(path).parent, key, value) for key, value in tree.plain().items()}
     given = {"name": Path(path).stem, **values}
     changed = {key: value for key, value in (overrides or {}).items() if value is not None}
 
     def where(key: str) -> str:
         return flag(key) if key in changed else str(tree.place((key,)))
 
-    return _checked({**given, **changed}, where, str(path))
+    return checked_workload({**given, **changed}, where, str(path))
 
 
 def make_workload(values: Mapping[str, Any]) -> Workload:
@@ -137,7 +137,7 @@ def make_workload(values: Mapping[str, Any]) -> Workload:
     source = given.get("network") or given.get("shapes")
     if "name" not in given and isinstance(source, str):
         given["name"] = source.rpartition(":")[2] if "network" in given else Path(source).stem
-    return _checked(given, flag, "workload")
+    return checked_workload(given, flag, "workload")
 
 
 def parse_normalization(text: str) -> Normalization:
@@ -179,7 +179,7 @@ def _read_tree(path: Path) -> Any:
     return tree
 
 
-def _beside(folder: Path, key: str, value: Any) -> Any:
+def beside(folder: Path, key: str, value: Any) -> Any:
     """A path key as seen from the workload file, or from the working folder when only there is such a file."""
     if key not in PATH_KEYS or not isinstance(value, str) or (key == "data" and value == DIGITS):
         return value
@@ -190,7 +190,8 @@ def _beside(folder: Path, key: str, value: Any) -> Any:
     return value if stays and not candidate.exists() else f"{candidate}{colon}{name}"
 
 
-def _checked(values: Mapping[str, Any], where: Callable[[str], str], whole: str) -> Workload:
+def checked_workload(values: Mapping[str, Any], where: Callable[[str], str], whole: str) -> Workload:
+    """The workload of all its keys; ``where`` tells the place of a key, ``whole`` that of all. Raises `ConfigError`."""
     try:
         workload = Workload(**values)
     except ValidationError as error:

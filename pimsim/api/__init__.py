@@ -1,4 +1,4 @@
-"""The door for Python: `simulate`, `map`, `validate`, `presets` and `prune`.
+"""The door for Python: `simulate`, `map`, `compare`, `compare_methods`, `validate`, `presets` and `prune`.
 
 Nothing heavy is imported before it is needed: mapping, validation and presets run without PyTorch and pandas.
 """
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from pimsim.api.comparing import Comparison
     from pimsim.api.result import Result
     from pimsim.pruning.prune import PruneResult
+    from pimsim.records.method_comparison import MethodComparison
     from pimsim.workload import Workload
 
 __all__ = [
-    "MapResult", "Result", "compare", "map", "plot", "preset_text", "presets", "prune", "run", "simulate",
-    "study_arrays", "trace", "validate",
+    "MapResult", "Result", "compare", "compare_methods", "map", "plot", "preset_text", "presets", "prune", "run",
+    "simulate", "study_arrays", "trace", "validate",
 ]  # fmt: skip
 
 
@@ -157,6 +158,13 @@ def compare(
     from pimsim.api.comparing import compare_mappings
 
     return compare_mappings(shapes, mappings, arrays, columns_per_weight, convention)
+
+
+def compare_methods(file: str | Path | None = None, **options: Any) -> MethodComparison:
+    """Pruning methods side by side on a chip; see `pimsim.api.comparing_methods.compare_methods`."""
+    from pimsim.api.comparing_methods import compare_methods as compare_all
+
+    return compare_all(file, **options)
 
 
 def validate(path: str | Path) -> str:

@@ -161,10 +161,9 @@ def sized_chip(hardware: str, shape: tuple[int, int]) -> Chip:
 def _matrix(layer: Layer, seed: int, number: int) -> list[NDArray[np.float64]]:
     """Unrolled weights (H, M) of each group; normal numbers where the layer has none."""
     geometry = layer.geometry
-    weight = layer.weight
-    if weight is None:
-        weight = np.random.default_rng((seed, number)).normal(size=geometry.weight_shape)
-    grouped = np.asarray(weight, dtype=np.float64).reshape(geometry.groups, geometry.group_channels[1], -1)
+    drawn = np.random.default_rng((seed, number))
+    weight = drawn.normal(size=geometry.weight_shape) if layer.weight is None else layer.weight.astype(np.float64)
+    grouped = weight.reshape(geometry.groups, geometry.group_channels[1], -1)
     return [part.T for part in grouped]
 
 

@@ -22,6 +22,7 @@ from pimsim.workload import Workload
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pimsim.network.checkpoints import Checkpoint
     from pimsim.network.datasets import ImageDataset
 
 Build = Callable[[], Any]
@@ -75,35 +76,95 @@ class Prepared:
     has_float: bool = True
 
 
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What runs through a network: test images, float calibration images (N, C, H, W), and notes for the user."""
+
+    images: Images
+    calibration: Tensor
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A network before it is placed on a chip; attributes as in `Prepared`."""
+
+    network: Network
+    images: Images | None
+    notes: tuple[str, ...]
+    has_float: bool = True
+
+
 def prepare(workload: Workload, progress: Progress, module: Build | None = None) -> Prepared:
     """Chip, network, images and placements of a workload.
 
     Raises:
         PimsimError: whatever is wrong with any of them.
     """
-    notes: tuple[str, ...] = ()
     workload.check_names()
     chip = load_chip(workload.hardware, workload.set)
-    if workload.shapes is not None:
-        network, images = _shape_network(workload, chip), None
-        notes = ("a shape table is timed for one image; no images run through it",) if workload.images else ()
-    else:
-        network, images, notes = _real_network(workload, module)
+    if workload.shapes is None:
+        return place_imported(import_workload(workload, read_inputs(workload), module), workload, chip, progress)
+    notes = ("a shape table is timed for one image; no images run through it",) if workload.images else ()
+    return place_imported(Imported(_shape_network(workload, chip), None, notes), workload, chip, progress)
+
+
+def place_imported(imported: Imported, workload: Workload, chip: Chip, progress: Progress) -> Prepared:
+    """A network placed on the chip as the workload asks. Raises `MappingError`."""
+    network = imported.network
     placements = place_network(network.layers, workload, chip, progress)
-    has_float = not _is_trained_quantized(workload, network)
+    notes = (*chip.notes, *network.notes, *imported.notes)
+    return Prepared(chip, network, placements, imported.images, notes, imported.has_float)
+
+
+def read_inputs(workload: Workload) -> Inputs:
+    """The images of ``data``, or the seeded ones without it. Raises `DataError`."""
+    return Inputs(*(_seeded(workload) if workload.data is None else _from_data(workload)))
+
+
+def import_workload(
+    workload: Workload, inputs: Inputs, module: Build | None = None, checkpoint: Checkpoint | None = None
+) -> Imported:
+    """The integer network of a workload.
+
+    Args:
+        workload: names network and checkpoint, bits and quantizer.
+        inputs: from `read_inputs`.
+        module: builds the network instead of the file that the workload names.
+        checkpoint: instead of the file that the workload names.
+
+    Raises:
+        PimsimError: the network cannot be imported, or its checkpoint does not fit.
+    """
+    from pimsim.network.checkpoints import load_checkpoint
+    from pimsim.network.importer import import_network
+
+    loaded = checkpoint
+    if loaded is None and workload.checkpoint is not None:
+        loaded = load_checkpoint(workload.checkpoint)
+    network = import_network(
+        module or workload.network or "",
+        loaded,
+        workload.input_shape,
+        workload.weight_bits,
+        workload.activation_bits,
+        inputs.calibration,
+        workload.quantizer,
+        name=workload.name,
+    )
+    notes, has_float = inputs.notes, not _is_trained_quantized(loaded, network)
     if not has_float and workload.data is not None:
         notes = (*notes, "the checkpoint was trained quantized: there is no float network to compare it with")
-    return Prepared(chip, network, placements, images, (*chip.notes, *network.notes, *notes), has_float)
+    return Imported(network, inputs.images, notes, has_float)
 
 
-def _is_trained_quantized(workload: Workload, network: Network) -> bool:
+def _is_trained_quantized(checkpoint: Checkpoint | None, network: Network) -> bool:
     """Whether the layers use the quantization that the checkpoint records."""
-    if workload.checkpoint is None or network.program is None:
+    if checkpoint is None or network.program is None:
         return False
     from pimsim.network.calibration import read_records
-    from pimsim.network.checkpoints import load_checkpoint
 
-    recorded = read_records(load_checkpoint(workload.checkpoint).quantization)
+    recorded = read_records(checkpoint.quantization)
     used = network.program.records
     return bool(recorded) and all(used[name] == recorded.get(name.partition("@")[0]) for name in used)
 
@@ -124,23 +185,6 @@ def _shape_network(workload: Workload, chip: Chip) -> Network:
         for layer in network.layers
     )
     return replace(network, layers=layers)
-
-
-def _real_network(workload: Workload, module: Build | None) -> tuple[Network, Images, tuple[str, ...]]:
-    from pimsim.network.importer import import_network
-
-    images, calibration, notes = _seeded(workload) if workload.data is None else _from_data(workload)
-    network = import_network(
-        module or workload.network or "",
-        workload.checkpoint,
-        workload.input_shape,
-        workload.weight_bits,
-        workload.activation_bits,
-        calibration,
-        workload.quantizer,
-        name=workload.name,
-    )
-    return network, images, notes
 
 
 def _seeded(workload: Workload) -> tuple[Images, Tensor, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from pimsim.pruning.prune import PruneResult
     from pimsim.pruning.structured import StructureMethod
 
+_KERNTROL = ("kerntrol-m", "kerntrol-c")
 #: Options of the methods that change the structure, with what they are when not given, and the methods that have them.
 STRUCTURE_OPTIONS: MappingProxyType[str, tuple[Any, tuple[str, ...]]] = MappingProxyType(
     {
-        "layers": ((), ("low-rank",)),
+        "layers": ((), ("low-rank", *_KERNTROL)),
         "rank": ("1/4", ("low-rank",)),
         "groups": (1, ("low-rank",)),
-        "array": (None, ("vwc-sdk",)),
-        "columns_per_weight": (1, ("vwc-sdk",)),
-        "hardware": (None, ("vwc-sdk",)),
+        "threshold": (0.25, _KERNTROL),
+        "array": (None, ("vwc-sdk", *_KERNTROL)),
+        "columns_per_weight": (1, ("vwc-sdk", *_KERNTROL)),
+        "hardware": (None, ("vwc-sdk", *_KERNTROL)),
+        "mapping": ("sdk", _KERNTROL),
         "search": ("exact", ("vwc-sdk",)),
         "convention": ("same", ("vwc-sdk",)),
         "accuracy_drop": (1.0, ("vwc-sdk",)),
@@ -141,7 +144,7 @@ def _prune_structure(network: str, data: str | Path, out: str | Path, given: Map
     quantization = QuantizationOptions(*(settings[name] for name in _BITS))
     recipe = fine_tuning(settings["epochs"], **{name: settings[name] for name in _RECIPE})
     checkpoint = _checkpoint(settings)
-    build_method = _channels if method == "vwc-sdk" else _low_rank
+    build_method = _STRUCTURE_METHODS[method]
     build_method(settings, (1, 1, 1))  # its options are checked before the data is read
     sets = data_sets(data, settings["normalize"], settings["limit"], settings["image_size"])
     recorded = _recorded(network, settings, plain_value)
@@ -205,11 +208,34 @@ def _channels(settings: Mapping[str, Any], input_shape: tuple[int, int, int]) ->
     from pimsim.mapping.windows import SEARCHES
     from pimsim.pruning.channel_rounds import ChannelMethod
 
-    if settings["array"] is None and settings["hardware"] is None:
-        rule = "the number of channels that stay follows from the array"
-        raise PruningError("the method 'vwc-sdk' without an array", rule, fix="Give --array 512x256, or --hardware")
-    _check_one_width(settings)
+    array = _needed_array(settings, "the number of channels that stay follows from the array")
     check_choice("search", settings["search"], SEARCHES, "unknown search")
     check_choice("convention", settings["convention"], CONVENTIONS, "unknown convention")
-    array = _chosen_array(settings, settings["weight_bits"])
     return ChannelMethod(ChannelTargets(array, settings["search"], settings["convention"]), input_shape)
+
+
+def _kerntrol(settings: Mapping[str, Any], input_shape: tuple[int, int, int]) -> StructureMethod:
+    from pimsim.api.layer_windows import MapperWindows
+    from pimsim.mapping.registry import MAPPERS
+    from pimsim.mapping.tiling import check_choice
+    from pimsim.pruning.methods.kerntrol import KERNTROL_METHODS, Kerntrol
+
+    array = _needed_array(settings, "which rows are left out follows from the parallel windows")
+    check_choice("mapping", settings["mapping"], tuple(MAPPERS), "windows come from a mapper")
+    asked = {name: settings[name] for name in WINDOW_OPTIONS}
+    windows = MapperWindows(array, settings["mapping"], asked)
+    compensate = KERNTROL_METHODS[settings["method"]]
+    return Kerntrol(compensate, windows, input_shape, settings["threshold"], tuple(settings["layers"]))
+
+
+def _needed_array(settings: Mapping[str, Any], rule: str) -> ArrayShape:
+    if settings["array"] is None and settings["hardware"] is None:
+        given = f"the method '{settings['method']}' without an array"
+        raise PruningError(given, rule, fix="Give --array 512x256, or --hardware")
+    _check_one_width(settings)
+    return _chosen_array(settings, settings["weight_bits"])
+
+
+_STRUCTURE_METHODS: MappingProxyType[str, Callable[[Mapping[str, Any], tuple[int, int, int]], StructureMethod]] = (
+    MappingProxyType({"vwc-sdk": _channels, "low-rank": _low_rank, **dict.fromkeys(_KERNTROL, _kerntrol)})
+)

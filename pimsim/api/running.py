@@ -46,9 +46,9 @@ def run(
     """The result of one workload; nothing is written. Raises `PimsimError`."""
     started = time.monotonic()
     bars = Progress(progress)
-    engine, engine_notes = _engine(workload, verify_engine, bars)
+    engine, engine_notes = chosen_engine(workload, verify_engine, bars)
     prepared = prepare(workload, bars, module)
-    simulation = _simulate(workload, prepared, bars, engine, verify_engine)
+    simulation = simulate_prepared(workload, prepared, bars, engine, verify_engine)
     checked = _check(workload, prepared, bars) if check and prepared.images is not None else None
     provenance = Provenance(
         config=workload.model_dump(mode="json"),
@@ -57,11 +57,11 @@ def run(
         command=("pimsim", *sys.argv[1:]),
         host_seconds=round(time.monotonic() - started, 3),
     )
-    notes = (*engine_notes, *prepared.notes, *simulation.notes, *_adc_notes(prepared.chip), *_value_notes(checked))
+    notes = (*engine_notes, *prepared.notes, *simulation.notes, *adc_notes(prepared.chip), *_value_notes(checked))
     return Result(workload, simulation, checked, notes, provenance, is_lossless=_is_lossless(prepared.chip))
 
 
-def _engine(workload: Workload, verify: bool, progress: Progress) -> tuple[str, tuple[str, ...]]:
+def chosen_engine(workload: Workload, verify: bool, progress: Progress) -> tuple[str, tuple[str, ...]]:
     """The engine that plays, and a note where it is not the one that was asked for.
 
     Raises:
@@ -85,9 +85,10 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _simulate(
+def simulate_prepared(
     workload: Workload, prepared: Prepared, progress: Progress, engine: str, verify: bool
 ) -> SimulationResult:
+    """The prepared network played by an engine, with the spans that the workload asks for. Raises `SimulationError`."""
     names = [layer.name for layer in prepared.network.layers]
     pipelined = workload.layers == "pipelined"
     watch = parse_selection(workload.trace, names, workload.batch if pipelined else 1)
@@ -156,7 +157,7 @@ def _is_lossless(chip: Chip) -> bool:
     return not conversion.stretched and conversion.limit >= conversion.full_scale
 
 
-def _adc_notes(chip: Chip) -> tuple[str, ...]:
+def adc_notes(chip: Chip) -> tuple[str, ...]:
     """The ADC law behind the energies, and whether its bits are enough."""
     adc = chip.macro.adc
     loss = "loses nothing" if _is_lossless(chip) else "can lose the highest sums"

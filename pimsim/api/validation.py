@@ -8,12 +8,11 @@ from pimsim.errors import ConfigError
 
 
 def validate_file(path: Path) -> str:
-    """The kind of a file that is all right: ``hardware``, ``workload``, ``shapes``, ``published`` or ``study``.
+    """What a file without faults is: ``hardware``, ``workload``, ``shapes``, ``published``, ``comparison``, ``study``.
 
-    A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``networks`` an
-    array study, one with ``network`` or
-    ``shapes`` a workload, every other one hardware. A workload is checked together with the hardware and the shape
-    table that it names.
+    A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``compare`` a
+    comparison, one with ``networks`` an array study, one with ``network`` or ``shapes`` a workload, every other one
+    hardware. A workload is checked together with the hardware and the shape table that it names.
 
     Raises:
         ConfigError: what is wrong, with file and line.
@@ -32,6 +31,10 @@ def validate_file(path: Path) -> str:
         from pimsim.hardware.loading import load_chip
 
         load_chip(read_study(path).hardware)
+    elif kind == "comparison":
+        from pimsim.api.comparison_entries import read_comparison
+
+        read_comparison(path, {})
     elif kind == "workload":
         _check_workload(path)
     else:
@@ -55,6 +58,8 @@ def kind_of(path: Path) -> str:
         return "published"
     if isinstance(getattr(keys.get("networks"), "value", None), list):
         return "study"
+    if isinstance(getattr(keys.get("compare"), "value", None), list):
+        return "comparison"
     return "workload" if is_workload(keys) else "hardware"
 
 

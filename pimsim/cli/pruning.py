@@ -22,6 +22,8 @@ _EXAMPLES = examples(
     "--lr 0.01 --out e.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method low-rank --rank 1/4 --groups 4 "
     "--epochs 3 --lr 0.01 --out f.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method kerntrol-c --array 512x256 --epochs 8 "
+    "--out g.safetensors",
 )
 
 
@@ -56,6 +58,7 @@ def _prune(
     scope: own.Scope = None,
     exempt: own.Exempt = None,
     nonzeros: own.Nonzeros = None,
+    threshold: own.Threshold = None,
     array: own.Array = None,
     columns_per_weight: own.ColumnsPerWeight = None,
     hardware: own.Hardware = None,
@@ -86,7 +89,7 @@ def _prune(
         int,
         typer.Option(
             help="Of the epochs, those in which ADMM draws the weights to the pruned network before anything is "
-            "pruned; not for vwc-sdk and low-rank."
+            "pruned; not for methods that change the structure."
         ),
     ] = 0,
     admm_warmup: Annotated[int, typer.Option(help="Of those, epochs with dual variables of zero.")] = 0,
@@ -112,7 +115,8 @@ def _prune(
         entries=entries, dimension=dimension, patterns=patterns, connectivity=connectivity, rows=rows,
         families=tuple(families or ()), concentration=concentration, ranking=ranking, power=power, sparsity=sparsity,
         segment=segment, n_of_m=n_of_m, column_group=column_group, mode=mode, fill_up=fill_up, scope=scope,
-        exempt=exempt, nonzeros=nonzeros, array=array, columns_per_weight=columns_per_weight, hardware=hardware,
+        exempt=exempt, nonzeros=nonzeros, threshold=threshold, array=array, columns_per_weight=columns_per_weight,
+        hardware=hardware,
         mapping=mapping, search=search, convention=convention, accuracy_drop=accuracy_drop, rank=rank, groups=groups,
         weight_quantizer=weight_quantizer, weight_bits=weight_bits, activation_bits=activation_bits,
         first_last_bits=first_last_bits, epochs=epochs, float_epochs=float_epochs, lr=lr, batch=batch,

@@ -16,7 +16,8 @@ Method = Annotated[
         "pim-prune (parts of rows or columns, packed again), crossbar (whole arrays), ou-row (rows of a group of "
         "columns), tiny-adc (all but few weights of a column, for an ADC of few bits). Of another structure: vwc-sdk "
         "(remove the channels that do not fill an array, in rounds), low-rank (turn each convolution into two thin "
-        "ones); these two start from --checkpoint, and fine-tune for --epochs (0: not at all)."
+        "ones), kerntrol-m (leave out rows that few outputs of a window use), kerntrol-c (the same, every cell left "
+        "becomes a weight); these start from --checkpoint, and fine-tune for --epochs (0: not at all)."
     ),
 ]
 Keep = Annotated[
@@ -31,6 +32,13 @@ Layers = Annotated[
     typer.Option(
         help="[all but none, vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as "
         "outputs; pim-prune, crossbar, ou-row, tiny-adc: all; low-rank: all convolutions larger than 1x1 but the first]"
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="[kerntrol-m, kerntrol-c] Leave out the pixels of a window that at most this share of its outputs use.  "
+        "[default: 0.25]"
     ),
 ]
 Entries = Annotated[
@@ -119,27 +127,32 @@ Nonzeros = Annotated[
 Array = Annotated[
     str | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk] Array whose parallel windows count, ROWSxCOLUMNS; for "
-        "vwc-sdk the one to fill. [pim-prune, crossbar, tiny-adc] Array that the matrix is cut for.  [default: 128x128]"
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Array whose parallel windows count, "
+        "ROWSxCOLUMNS; for vwc-sdk the one to fill. [pim-prune, crossbar, tiny-adc] Array that the matrix is cut for.  "
+        "[default: 128x128]"
     ),
 ]
 ColumnsPerWeight = Annotated[
     int | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk, pim-prune, crossbar] Columns that one weight takes, with "
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c, pim-prune, crossbar] Columns that "
+        "one weight takes, with "
         "--array.  [default: 1]"
     ),
 ]
 Hardware = Annotated[
     str | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk] Preset or hardware file whose arrays to take instead of "
-        "--array."
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Preset or hardware file whose arrays "
+        "to take instead of --array."
     ),
 ]
 Mapping = Annotated[
     str | None,
-    typer.Option(help="[pairs, garos, row-efficient, row] Mapper that gives each layer its window.  [default: sdk]"),
+    typer.Option(
+        help="[pairs, garos, row-efficient, row, kerntrol-m, kerntrol-c] Mapper that gives each layer its window.  "
+        "[default: sdk]"
+    ),
 ]
 Search = Annotated[
     str | None,

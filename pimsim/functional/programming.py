@@ -88,7 +88,7 @@ def program_tiles(
     Args:
         mapping: the dense layout of the placement.
         tiles: the arrays in use with their driven rows.
-        weight: integers (OC, IC / groups, K_h, K_w).
+        weight: integers of `Geometry.weight_shape`.
         weight_bits: bits of a weight.
         crossbar: gives cell bits, encoding and the rows of an operation unit.
 

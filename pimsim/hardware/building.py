@@ -30,6 +30,7 @@ from pimsim.hardware.schema import (
     ChipSpec,
     Counted,
     CrossbarSpec,
+    IndexSpec,
     MacroSpec,
     OffChipSpec,
     RegisterSpec,
@@ -85,7 +86,7 @@ def build_chip(spec: ChipSpec, sources: tuple[tuple[str, str], ...]) -> Chip:
         tile=_tile(spec.tile, share, spec.technology),
         router=_router(spec.router, share),
         off_chip=_off_chip(spec.off_chip),
-        index=Index(spec.index.format, spec.index.energy_per_byte, spec.index.decode_energy),
+        index=_index(spec.index),
         timing=Timing(spec.timing.discipline, spec.timing.stage, spec.timing.input_slots, spec.timing.output_slots),
         sources=sources,
         notes=(*spec.notes, *_adc_notes(spec.tile.macro.adc)),
@@ -182,6 +183,7 @@ def _adc(spec: AdcSpec, share: float, technology: float) -> Adc:
         reference_bits=reference,
         overflow=spec.overflow,
         full_duty_hz=cost.rate,
+        resolution=spec.resolution,
     )
 
 
@@ -191,8 +193,9 @@ def _unit(spec: UnitSpec, share: float) -> Unit:
 
 
 def _register(spec: RegisterSpec, share: float) -> Register:
-    cost = split(spec, spec.energy_per_byte, share)
-    return Register(spec.size, spec.latency, cost.energy, cost.static_w, spec.area, cost.rate)
+    cost, write = split(spec, spec.energy_per_byte, share), spec.write_energy_per_byte
+    wrote = None if write is None else split(spec, write, share).energy
+    return Register(spec.size, spec.latency, cost.energy, cost.static_w, spec.area, cost.rate, wrote)
 
 
 def _buffer(spec: BufferSpec, share: float) -> Buffer:
@@ -211,6 +214,20 @@ def _router(spec: RouterSpec, share: float) -> Router:
     cost = split(spec, spec.energy, share)
     return Router(
         spec.tiles, spec.flit_bits, spec.latency, spec.interval, cost.energy, cost.static_w, spec.area, cost.rate
+    )
+
+
+def _index(spec: IndexSpec) -> Index:
+    return Index(
+        format=spec.format,
+        energy_per_byte_j=spec.energy_per_byte,
+        decode_energy_j=spec.decode_energy,
+        fetch=spec.fetch,
+        fetch_bytes=spec.fetch_bytes or 0,
+        fetch_latency_fs=spec.fetch_latency,
+        decode_latency_fs=spec.decode_latency,
+        static_power_w=spec.static_power,
+        area_m2=spec.area,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pimsim.errors import ConfigError, nearest
-from pimsim.hardware.records import ENCODINGS, Device
+from pimsim.hardware.records import ENCODINGS, Device, Macro
 from pimsim.units import seconds
 
 #: ISAAC's converter (ISCA 2016, Table I): 2 mW at 8 bits and 1.28 GS/s.
@@ -124,6 +124,17 @@ def lossless_adc_bits(rows: int, dac_bits: int, cell_bits: int, encoding: str) -
             raise ConfigError(f"{value} {name}", "1 or more is needed")
     full_scale = rows * ((1 << dac_bits) - 1) * ((1 << cell_bits) - 1)
     return max(1, full_scale.bit_length() - (encoding == "offset-inverted"))
+
+
+def resolved_bits(macro: Macro, rows: int) -> int:
+    """Bits that a conversion of ``rows`` driven rows needs: those that lose nothing, at most what the converter has.
+
+    A successive-approximation converter stops after them; no sum that it could hold is lost, so that codes are those
+    of all its bits. `hardware.md` 2.1.
+    """
+    crossbar = macro.crossbar
+    needed = lossless_adc_bits(rows, macro.row_driver.bits, crossbar.cell_bits, crossbar.encoding)
+    return min(macro.adc.bits, needed)
 
 
 def cell_conductances(device: Device, cell_bits: int) -> tuple[float, ...]:

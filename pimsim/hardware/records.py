@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 
 Encoding = str  # one of ENCODINGS
 ENCODINGS = ("offset", "offset-inverted", "differential", "twos-complement")
-DISCIPLINES = ("pipelined", "multiplexed", "serial")
+DISCIPLINES = ("pipelined", "multiplexed", "serial", "serial-sum")
 OVERFLOWS = ("saturate", "rescale")
+#: ``fixed``: every conversion takes all bits; ``static``, ``dynamic``: as many as the rows of the layer, or read, need.
+RESOLUTIONS = ("fixed", "static", "dynamic")
 READ_ENERGIES = ("fixed", "data-dependent")
-INDEX_FORMATS = ("bitmap", "list")
+INDEX_FORMATS = ("bitmap", "list", "delta4", "delta5")
+#: When index bytes are read from the index buffer.
+INDEX_FETCHES = ("image", "unit-row", "unit")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ class Adc:
 
     ``columns`` physical columns share one converter; ``arrays`` arrays take turns on it (1: private).
     ``energy_j`` per conversion at ``bits``. ``scaling`` names the law that rescales energy and area
-    when ``bits`` differs from ``reference_bits``; ``overflow`` is what happens above full scale.
+    when ``bits`` differs from ``reference_bits``; ``overflow`` is what happens above full scale. With ``resolution``
+    ``static`` or ``dynamic`` the converter stops after as many of its bits as the driven rows need
+    (`pimsim.hardware.laws.resolved_bits`): energy and time of a conversion are in proportion to the bits it resolves.
     """
 
     bits: int
@@ -106,6 +112,7 @@ class Adc:
     reference_bits: int
     overflow: str
     full_duty_hz: float = 0.0
+    resolution: str = "fixed"
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Register:
-    """An input or output register file of ``size_bytes``; ``energy_per_byte_j`` per byte read or written."""
+    """An input or output register file of ``size_bytes``; ``energy_per_byte_j`` per byte read.
+
+    ``write_energy_per_byte_j`` per byte written; None: the same.
+    """
 
     size_bytes: int
     latency_fs: int
@@ -131,6 +141,12 @@ class Register:
     static_power_w: float
     area_m2: float
     full_duty_bytes_per_s: float = 0.0
+    write_energy_per_byte_j: float | None = None
+
+    @property
+    def write_j(self) -> float:
+        """Joules of writing one byte."""
+        return self.energy_per_byte_j if self.write_energy_per_byte_j is None else self.write_energy_per_byte_j
 
 
 @dataclass(frozen=True)
@@ -215,12 +231,28 @@ class Tile:
 class Index:
     """Row-index storage and decoding for skipped rows (`hardware.md` 3.7).
 
-    ``format`` is ``bitmap`` or ``list``; ``energy_per_byte_j`` to fetch, ``decode_energy_j`` per array and step.
+    Attributes:
+        format: one of `INDEX_FORMATS`.
+        energy_per_byte_j: to fetch from the index buffer.
+        decode_energy_j: per array and step.
+        fetch: ``image``: the whole index once an image, into registers beside the arrays; ``unit-row``:
+            ``fetch_bytes`` for each row of operation units that an array drives for a window; ``unit``: for each
+            operation unit. What is fetched stays for all input steps of the unit.
+        fetch_bytes: bytes of one fetch; 0 for ``image``.
+        fetch_latency_fs: of one fetch.
+        decode_latency_fs: of the row selection of one step.
+        static_power_w, area_m2: of the index buffer of a tile.
     """
 
     format: str
     energy_per_byte_j: float
     decode_energy_j: float
+    fetch: str = "image"
+    fetch_bytes: int = 0
+    fetch_latency_fs: int = 0
+    decode_latency_fs: int = 0
+    static_power_w: float = 0.0
+    area_m2: float = 0.0
 
 
 @dataclass(frozen=True)

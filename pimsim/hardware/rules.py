@@ -25,7 +25,13 @@ class Broken:
 
 def broken_rules(chip: Chip) -> list[Broken]:
     """Every impossible combination on a chip; empty for a sound one."""
-    return [*_array_rules(chip.crossbar), *_precision_rules(chip), *_sharing_rules(chip), *_tile_rules(chip)]
+    return [
+        *_array_rules(chip.crossbar),
+        *_precision_rules(chip),
+        *_sharing_rules(chip),
+        *_tile_rules(chip),
+        *_index_rules(chip),
+    ]
 
 
 def _array_rules(array: Crossbar) -> Iterator[Broken]:
@@ -79,6 +85,23 @@ def _sharing_rules(chip: Chip) -> Iterator[Broken]:
     if adc.arrays > arrays:
         rule = f"an ADC cannot be shared by more arrays than the macro has ({arrays})"
         yield Broken(f"{ADC}.arrays", f"{adc.arrays} arrays", rule, f"Use {arrays} or fewer")
+
+
+def _index_rules(chip: Chip) -> Iterator[Broken]:
+    """Fetches of some bytes, and none where the index is held; a converter that may stop early."""
+    index, adc = chip.index, chip.macro.adc
+    if index.fetch != "image" and not index.fetch_bytes:
+        rule = f"an index that is fetched for every {index.fetch} needs the bytes of a fetch"
+        yield Broken("index.fetch", f"'{index.fetch}'", rule, "Add 'fetch_bytes: 1', or use fetch 'image'")
+    if index.fetch == "image" and (index.fetch_bytes or index.fetch_latency_fs):
+        key, given = (
+            ("fetch_bytes", f"{index.fetch_bytes} bytes") if index.fetch_bytes else ("fetch_latency", "a latency")
+        )
+        rule = "an index that is held for the whole image is not fetched while arrays are read"
+        yield Broken(f"index.{key}", given, rule, f"Leave {key} out, or use fetch 'unit-row' or 'unit'")
+    if adc.resolution != "fixed" and adc.overflow == "rescale":
+        rule = "a converter that stops early counts in units of one and cannot rescale"
+        yield Broken(f"{ADC}.resolution", f"'{adc.resolution}'", rule, "Use overflow 'saturate', or resolution 'fixed'")
 
 
 def _tile_rules(chip: Chip) -> Iterator[Broken]:

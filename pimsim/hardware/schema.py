@@ -17,6 +17,7 @@ from pimsim.hardware.values import (
     EncodingName,
     Energy,
     Example,
+    Fetch,
     Format,
     IntegerBits,
     Length,
@@ -25,6 +26,7 @@ from pimsim.hardware.values import (
     Rate,
     ReadEnergy,
     Resistance,
+    Resolution,
     Scaling,
     SeriesResistance,
     Share,
@@ -117,6 +119,7 @@ class AdcSpec(Counted):
     scaling: Scaling
     overflow: Overflow
     reference_bits: Bits | None = None
+    resolution: Resolution = "fixed"
 
 
 class UnitSpec(Counted):
@@ -133,6 +136,7 @@ class RegisterSpec(Streamed):
 
     size: Size
     latency: Time
+    write_energy_per_byte: ByteEnergy | None = None
 
 
 class BufferSpec(Counted):
@@ -172,11 +176,17 @@ class OffChipSpec(Part):
 
 
 class IndexSpec(Part):
-    """``index``: what skipping rows costs to look up."""
+    """``index``: what skipping rows costs to look up, and the index buffer of a tile."""
 
     format: Format
     energy_per_byte: ByteEnergy
     decode_energy: Energy
+    fetch: Fetch = "image"
+    fetch_bytes: Count | None = None
+    fetch_latency: Time = 0
+    decode_latency: Time = 0
+    static_power: Power = 0.0
+    area: Area = 0.0
 
 
 class TimingSpec(Part):

@@ -16,7 +16,15 @@ from pydantic_core import PydanticCustomError
 
 from pimsim.errors import ConfigError, nearest
 from pimsim.hardware.laws import LAWS
-from pimsim.hardware.records import DISCIPLINES, ENCODINGS, INDEX_FORMATS, OVERFLOWS, READ_ENERGIES
+from pimsim.hardware.records import (
+    DISCIPLINES,
+    ENCODINGS,
+    INDEX_FETCHES,
+    INDEX_FORMATS,
+    OVERFLOWS,
+    READ_ENERGIES,
+    RESOLUTIONS,
+)
 from pimsim.units import DIMENSIONS, parse_quantity
 
 #: Type of the errors that leaf types raise.
@@ -153,4 +161,6 @@ ReadEnergy = Annotated[str, PlainValidator(_one_of(*READ_ENERGIES)), Example("fi
 Scaling = Annotated[str, PlainValidator(_one_of(*LAWS)), Example("isaac")]
 Overflow = Annotated[str, PlainValidator(_one_of(*OVERFLOWS)), Example("saturate")]
 Format = Annotated[str, PlainValidator(_one_of(*INDEX_FORMATS)), Example("bitmap")]
+Fetch = Annotated[str, PlainValidator(_one_of(*INDEX_FETCHES)), Example("image")]
+Resolution = Annotated[str, PlainValidator(_one_of(*RESOLUTIONS)), Example("fixed")]
 Discipline = Annotated[str, PlainValidator(_one_of(*DISCIPLINES)), Example("pipelined")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pimsim.mapping.index_cost import index_bits
-from pimsim.mapping.layout import ArrayTile, Columns, Mapping, Rows, kernel_tap
+from pimsim.mapping.layout import ArrayTile, Columns, Mapping, Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def columns_left(mapping: Mapping, nonzero: NDArray[np.bool_] | None, pack: str,
 
     Args:
         mapping: the dense layout.
-        nonzero: (OC, IC / groups, K_h, K_w), which weights are not zero; None counts all.
+        nonzero: of `Geometry.weight_shape`, which weights are not zero; None counts all.
         pack: ``tile``: each tile keeps its columns, in their place; ``layer``: the kept columns of all tiles that
             read the same inputs stand side by side in as few arrays as they fill.
         index_format: a key of `pimsim.mapping.index_cost.INDEX_FORMATS`.
@@ -123,23 +123,22 @@ def nonzero_per_column(
         mapping: the layout.
         rows: rows that all columns share.
         columns: weight columns.
-        nonzero: (OC, IC / groups, K_h, K_w), which weights are not zero; None counts every cell that holds a weight.
+        nonzero: of `Geometry.weight_shape`, which weights are not zero; None counts every cell that holds a weight.
     """
-    view = mapping.view
+    kernels = mapping.kernels_of(columns)
     ic, oc = mapping.geometry.group_channels
     total = np.zeros(len(columns), dtype=np.int64)
     positions = columns.a.astype(np.int64) * mapping.outputs[1] + columns.b
     row_groups, column_groups = rows.channel // ic, columns.output // oc
     for position in np.unique(positions):
         a, b = divmod(int(position), mapping.outputs[1])
-        k_y, fits_y = kernel_tap(rows.y, a * view.stride[0], view.dilation[0], view.kernel[0])
-        k_x, fits_x = kernel_tap(rows.x, b * view.stride[1], view.dilation[1], view.kernel[1])
-        fits, here = fits_y & fits_x, positions == position
+        k_y, k_x, fits = mapping.taps_at(rows, a, b)
+        here = positions == position
         for group in np.unique(column_groups[here]):
             cells, members = fits & (row_groups == group), here & (column_groups == group)
             if nonzero is None:
                 total[members] = np.count_nonzero(cells)
             else:
                 place = (rows.channel[cells] % ic, k_y[cells], k_x[cells])
-                total[members] = np.count_nonzero(nonzero[(columns.output[members, None], *place)], axis=1)
+                total[members] = np.count_nonzero(nonzero[(kernels[members, None], *place)], axis=1)
     return total

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pimsim.mapping.layout import ArrayShape, Mapping
 from pimsim.mapping.options import options_of
-from pimsim.mapping.tiling import check_channel_rows, check_choice, check_groups, cut, lay_out
+from pimsim.mapping.tiling import (
+    check_channel_rows,
+    check_choice,
+    check_groups,
+    cut,
+    lay_out,
+    rows_per_channel,
+)
 from pimsim.network.layers import Geometry
 
 
 @dataclass(frozen=True)
 class Im2col:
     """The im2col mapper: row order c * K_h * K_w + k_y * K_w + k_x.
+
+    A layer with output phases has one block of them in each window: the im2col matrix of the strided convolution
+    that computes all phases at once, with columns cut anywhere.
 
     Attributes:
         groups: ``serial`` (a block for each group) or ``packed`` (groups block-diagonally in one array).
@@ -33,7 +43,7 @@ class Im2col:
         check_choice("rows", self.rows, ("element", "channel"), "unknown granularity of rows")
 
     def map(self, geometry: Geometry, array: ArrayShape) -> Mapping:
-        """The layer with one output position in each parallel window.
+        """The layer with one output position, or one block of phases, in each parallel window.
 
         Raises:
             MappingError: with whole channels, an array with fewer rows than one kernel of one channel.
@@ -42,14 +52,15 @@ class Im2col:
         if whole:
             check_channel_rows(geometry, array, "im2col by channels")
         ic, oc = geometry.group_channels
-        kernel_rows = geometry.kernel[0] * geometry.kernel[1]
+        outputs, split = geometry.phases, geometry.kernels > 1
+        tiling = cut(geometry, array, outputs, whole_channels=whole, groups=self.groups)
         return Mapping(
             method=self.name,
             geometry=geometry,
             array=array,
-            outputs=(1, 1),
-            ic_tile=min(ic, array.rows // kernel_rows) if whole else ic,
-            oc_tile=min(array.weight_columns, oc),
-            tiles=lay_out(geometry, cut(geometry, array, (1, 1), whole_channels=whole, groups=self.groups)),
+            outputs=outputs,
+            ic_tile=min(ic, array.rows // rows_per_channel(geometry, outputs)) if whole else ic,
+            oc_tile=min(array.weight_columns // geometry.kernels, oc),
+            tiles=lay_out(geometry, replace(tiling, split_outputs=split)),
             options=options_of(self),
         )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pimsim.mapping.layout import ArrayShape, Mapping
 from pimsim.mapping.options import options_of
-from pimsim.mapping.tiling import check_groups, cut, lay_out
+from pimsim.mapping.tiling import check_groups, check_one_kernel, cut, lay_out
 from pimsim.network.layers import Geometry
 
 
@@ -34,7 +34,12 @@ class KernelSplit:
         check_groups(self.groups)
 
     def map(self, geometry: Geometry, array: ArrayShape) -> Mapping:
-        """The layer with the channels of one kernel position on the rows of each array."""
+        """The layer with the channels of one kernel position on the rows of each array.
+
+        Raises:
+            MappingError: a layer whose kernel depends on the output phase.
+        """
+        check_one_kernel(geometry, "kernel-split")
         ic, oc = geometry.group_channels
         channels_only = replace(geometry, kernel=(1, 1))
         tiling = cut(channels_only, array, (1, 1), whole_channels=False, groups=self.groups)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Integer = TypeVar("_Integer", bound=np.integer[Any])
+_Place = TypeVar("_Place", int, "NDArray[np.int64]")
 
 #: A mapper's options in the order of its fields.
 Options = tuple[tuple[str, str | int | bool], ...]
@@ -209,6 +210,9 @@ class Mapping:
         options: the mapper's options, for the record.
         unfolded: the layer written as a strip of separate patches, one for each output in row-major order, where
             windows are cut from that strip instead of the input map (SMD); see `unfold`. None elsewhere.
+
+    Raises:
+        MappingError: a window that does not hold whole blocks of output phases of a layer that has them.
     """
 
     method: str
@@ -220,6 +224,16 @@ class Mapping:
     tiles: tuple[ArrayTile, ...] = field(repr=False)
     options: Options = ()
     unfolded: Geometry | None = None
+
+    def __post_init__(self) -> None:
+        if any(n % phases for n, phases in zip(self.outputs, self.geometry.phases, strict=True)):
+            n_h, n_w = self.geometry.phases
+            raise MappingError(
+                f"a window of {self.outputs[0]}x{self.outputs[1]} outputs",
+                f"the layer has a kernel for each of {n_h}x{n_w} output phases, so a window holds whole blocks of them",
+                self.geometry.name,
+                "Map it with sdk, vw-sdk or im2col",
+            )
 
     @property
     def view(self) -> Geometry:
@@ -361,23 +375,22 @@ class Mapping:
         Args:
             rows: rows of tiles that share ``columns``.
             columns: weight columns of one column tile.
-            nonzero: (OC, IC / groups, K_h, K_w), which weights are not zero; None counts every cell that
-                holds a weight.
+            nonzero: of `Geometry.weight_shape`, which weights are not zero; None counts every cell that holds a
+                weight.
         """
-        g = self.view
         total = np.zeros(len(rows), dtype=np.int64)
         positions = columns.a.astype(np.int64) * self.outputs[1] + columns.b
+        kernels = self.kernels_of(columns)
         counts: dict[bytes, NDArray[np.int64]] = {}
         for position in np.unique(positions):
-            outputs = columns.output[positions == position]
-            key = outputs.tobytes()
+            here = positions == position
+            key = kernels[here].tobytes()
             if key not in counts:
-                counts[key] = self._count_outputs(outputs, nonzero)
+                counts[key] = self._count_outputs(columns.output[here], kernels[here], nonzero)
             count = counts[key]
             a, b = divmod(int(position), self.outputs[1])
-            k_y, fits_y = kernel_tap(rows.y, a * g.stride[0], g.dilation[0], g.kernel[0])
-            k_x, fits_x = kernel_tap(rows.x, b * g.stride[1], g.dilation[1], g.kernel[1])
-            total += np.where(fits_y & fits_x, count[rows.channel, k_y, k_x], 0)
+            k_y, k_x, fits = self.taps_at(rows, a, b)
+            total += np.where(fits, count[rows.channel, k_y, k_x], 0)
         return total
 
     def nonzero_per_group(self, rows: Rows, columns: Columns, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
@@ -386,13 +399,31 @@ class Mapping:
         groups = [columns.take(slice(i, i + size)) for i in range(0, len(columns), size)]
         return np.stack([self.nonzero_per_row(rows, group, nonzero) for group in groups], axis=1)
 
-    def _count_outputs(self, outputs: NDArray[np.int32], nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """Nonzero weights over some output channels at each (input channel, k_y, k_x) of the layer."""
+    def taps_at(self, rows: Rows, a: int, b: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+        """The kernel position over each row for the output at (a, b) of a window, and whether there is one, (R,)."""
+        g = self.view
+        k_y, fits_y = _tap(rows.y, self._shift(a, 0), g.dilation[0], g.kernel[0])
+        k_x, fits_x = _tap(rows.x, self._shift(b, 1), g.dilation[1], g.kernel[1])
+        return k_y, k_x, fits_y & fits_x
+
+    def _shift(self, output: _Place, d: int) -> _Place:
+        """Pixels from the corner of the window to the kernel place of its ``output``-th output in one dimension."""
+        return output // self.view.place_outputs[d] * self.view.place_stride[d]
+
+    def kernels_of(self, columns: Columns) -> NDArray[np.int64]:
+        """The kernel that each weight column holds, a number in the first axis of the weight, (C,)."""
+        n_h, n_w = self.geometry.phases
+        return (columns.output.astype(np.int64) * n_h + columns.a % n_h) * n_w + columns.b % n_w
+
+    def _count_outputs(
+        self, outputs: NDArray[np.int32], kernels: NDArray[np.int64], nonzero: NDArray[np.bool_] | None
+    ) -> NDArray[np.int64]:
+        """Nonzero weights over some kernels, given with their output channels, at each (input channel, k_y, k_x)."""
         g = self.geometry
         ic, oc = g.group_channels
         count = np.zeros((g.in_channels, *g.kernel), dtype=np.int64)
         for group in np.unique(outputs // oc):
-            members = outputs[outputs // oc == group]
+            members = kernels[outputs // oc == group]
             here = len(members) if nonzero is None else np.count_nonzero(nonzero[members], axis=0)
             count[group * ic : (group + 1) * ic] = here
         return count
@@ -409,7 +440,7 @@ class Mapping:
         used = (rows.channel[:, None] // ic) == (columns.output[None, :] // oc)
         positions = []
         for pixel, shift, d in ((rows.y, columns.a, 0), (rows.x, columns.b, 1)):
-            offset = pixel[:, None].astype(np.int64) - shift[None, :].astype(np.int64) * g.stride[d]
+            offset = pixel[:, None].astype(np.int64) - self._shift(shift[None, :].astype(np.int64), d)
             tap = offset // g.dilation[d]
             used = used & (offset >= 0) & (offset % g.dilation[d] == 0) & (tap < g.kernel[d])
             positions.append(tap)
@@ -421,15 +452,15 @@ class Mapping:
 
         Args:
             tile: a tile of this mapping.
-            weight: (OC, IC / groups, K_h, K_w).
+            weight: of `Geometry.weight_shape`.
         """
         k_y, k_x, used = self.taps(tile)
         ic, _ = self.geometry.group_channels
-        values = weight[tile.columns.output[None, :], (tile.rows.channel % ic)[:, None], k_y, k_x]
+        values = weight[self.kernels_of(tile.columns)[None, :], (tile.rows.channel % ic)[:, None], k_y, k_x]
         return np.where(used, values, 0)
 
 
-def kernel_tap(
+def _tap(
     pixel: NDArray[np.int32], shift: int, dilation: int, kernel: int
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """The kernel position over each pixel for one output position, and whether there is one (0 where not)."""
@@ -442,8 +473,10 @@ def kernel_tap(
 def _extent(geometry: Geometry, outputs: Pair) -> Pair:
     """Pixels from the first to the last tap of neighbouring outputs, D(K-1) + 1 + (n-1)S in each dimension."""
     height, width = (
-        d * (k - 1) + 1 + (n - 1) * s
-        for d, k, n, s in zip(geometry.dilation, geometry.kernel, outputs, geometry.stride, strict=True)
+        d * (k - 1) + 1 + (-(-n // each) - 1) * s
+        for d, k, n, each, s in zip(
+            geometry.dilation, geometry.kernel, outputs, geometry.place_outputs, geometry.place_stride, strict=True
+        )
     )
     return height, width
 

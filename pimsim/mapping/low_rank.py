@@ -13,7 +13,15 @@ from pimsim.mapping.factors import check_pair, factor, window_pair
 from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Options
 from pimsim.mapping.options import options_of
 from pimsim.mapping.stages import StagedMapping
-from pimsim.mapping.tiling import Tiling, check_choice, check_groups, lay_out, packed_groups, tap_count
+from pimsim.mapping.tiling import (
+    Tiling,
+    check_choice,
+    check_groups,
+    check_one_kernel,
+    lay_out,
+    packed_groups,
+    tap_count,
+)
 from pimsim.network.layers import Geometry, Pair
 
 if TYPE_CHECKING:
@@ -88,6 +96,7 @@ class LowRank:
         Raises:
             MappingError: layers that do not follow each other, or a window larger than the output map.
         """
+        check_one_kernel(reduce, self.name)
         check_pair(reduce, expand)
         outputs = self._outputs(reduce, expand, array, whole.name)
         first = self._stage(reduce, array, outputs, order="channel")

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pimsim.mapping.im2col import Im2col
 from pimsim.mapping.layout import ArrayShape, Mapping, unfold
 from pimsim.mapping.options import options_of
-from pimsim.mapping.tiling import check_groups, cut, lay_out, packed_groups, rows_per_channel
+from pimsim.mapping.tiling import check_groups, check_one_kernel, cut, lay_out, packed_groups, rows_per_channel
 from pimsim.network.layers import Geometry
 
 
@@ -33,7 +33,12 @@ class Smd:
         check_groups(self.groups)
 
     def map(self, geometry: Geometry, array: ArrayShape) -> Mapping:
-        """The layer with as many copies as one array holds; im2col where it holds one or none."""
+        """The layer with as many copies as one array holds; im2col where it holds one or none.
+
+        Raises:
+            MappingError: a layer whose kernel depends on the output phase.
+        """
+        check_one_kernel(geometry, "SMD")
         copies = self._copies(geometry, array)
         if copies == 1:
             return replace(Im2col(self.groups).map(geometry, array), method=self.name, options=options_of(self))

@@ -129,6 +129,11 @@ class StagedPlacement:
         return sum(stage.dense_unit_steps for stage in self.stages)
 
     @property
+    def skip_ratio(self) -> float:
+        """Skipped rows / mapped rows."""
+        return self.rows_skipped / self.rows_mapped
+
+    @property
     def row_tiles(self) -> int:
         """Arrays of the first stage in row direction."""
         return self.stages[0].row_tiles

@@ -30,6 +30,7 @@ def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlace
         "column_tiles": placement.column_tiles,
         "rows_mapped": placement.rows_mapped,
         "rows_skipped": placement.rows_skipped,
+        "skip_ratio": placement.skip_ratio,
         "cell_utilisation": placement.cell_utilisation,
         "arrays": len(placement.tiles),
         "dense_arrays": len(mapping.tiles),

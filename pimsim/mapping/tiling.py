@@ -46,13 +46,13 @@ def check_channel_rows(geometry: Geometry, array: ArrayShape, what: str) -> None
     Raises:
         MappingError: fewer rows than kernel positions.
     """
-    height, width = geometry.kernel
-    if array.rows < height * width:
+    (height, width), rows = geometry.kernel, rows_per_channel(geometry, geometry.phases)
+    if array.rows < rows:
         raise MappingError(
             f"kernel {height}x{width} on an array of {array.rows} rows",
-            f"{what} keeps the {height * width} rows of a channel in one array",
+            f"{what} keeps the {rows} rows of a channel in one array",
             geometry.name,
-            f"Use at least {height * width} rows, or map with im2col",
+            f"Use at least {rows} rows, or map with im2col",
         )
 
 
@@ -73,11 +73,39 @@ def tap_positions(outputs: int, kernel: int, stride: int, dilation: int) -> NDAr
     return np.unique(positions).astype(np.int32)
 
 
+def places(geometry: Geometry, outputs: Pair) -> Pair:
+    """Kernel places of a window of ``outputs``, which holds whole blocks of phases."""
+    height, width = (-(-n // each) for n, each in zip(outputs, geometry.place_outputs, strict=True))
+    return height, width
+
+
+def check_one_kernel(geometry: Geometry, what: str) -> None:
+    """Refuse a layer whose kernel depends on the output phase.
+
+    Args:
+        geometry: the layer.
+        what: the mapping that lays out one output at a time, for the message.
+
+    Raises:
+        MappingError: a layer with phases.
+    """
+    if geometry.kernels > 1:
+        n_h, n_w = geometry.phases
+        raise MappingError(
+            f"a layer with a kernel for each of {n_h}x{n_w} output phases",
+            f"{what} programs one kernel for all outputs",
+            geometry.name,
+            "Map it with sdk, vw-sdk or im2col, whose windows then hold whole blocks of phases",
+        )
+
+
 def rows_per_channel(geometry: Geometry, outputs: Pair) -> int:
     """Array rows of one input channel for a window of ``outputs`` (R_ch of `mapping.md` 1.8)."""
     counts = (
         int(tap_count(n, k, s, d))
-        for n, k, s, d in zip(outputs, geometry.kernel, geometry.stride, geometry.dilation, strict=True)
+        for n, k, s, d in zip(
+            places(geometry, outputs), geometry.kernel, geometry.place_stride, geometry.dilation, strict=True
+        )
     )
     return next(counts) * next(counts)
 
@@ -172,7 +200,9 @@ def _row_tiles(geometry: Geometry, tiling: Tiling, groups: range) -> list[Rows]:
     ic, _ = geometry.group_channels
     y, x = (
         tap_positions(n, k, s, d)
-        for n, k, s, d in zip(tiling.outputs, geometry.kernel, geometry.stride, geometry.dilation, strict=True)
+        for n, k, s, d in zip(
+            places(geometry, tiling.outputs), geometry.kernel, geometry.place_stride, geometry.dilation, strict=True
+        )
     )
     channels = np.arange(groups.start * ic, groups.stop * ic, dtype=np.int32)
     axes = np.meshgrid(channels, y, x, indexing="ij")

@@ -63,7 +63,8 @@ class VwSdk:
         """The layer with the window that the search finds.
 
         Raises:
-            MappingError: without ``clamp``, an array with fewer rows than one kernel of one channel.
+            MappingError: without ``clamp``, an array with fewer rows than one kernel of one channel, or with fewer
+                weight columns than output phases.
         """
         best = best_window(geometry, array, self.groups, self.search, self.tie)
         if self.clamp and (best is None or self._im2col_wins(geometry, array, best)):
@@ -71,8 +72,18 @@ class VwSdk:
             return replace(im2col, method=self.name, options=options_of(self))
         if best is None:
             check_channel_rows(geometry, array, self._title)
-        assert best is not None  # one kernel of one channel fits: an array holds at least one weight column
+            self._check_columns(geometry, array)
+        assert best is not None  # one block of outputs of one channel fits
         return self._lay_out(geometry, array, best.outputs)
+
+    def _check_columns(self, geometry: Geometry, array: ArrayShape) -> None:
+        if array.weight_columns < geometry.kernels:
+            raise MappingError(
+                f"{geometry.kernels} output phases on an array of {array.weight_columns} weight columns",
+                f"{self._title} keeps the phases of an output channel in one array",
+                geometry.name,
+                f"Use room for at least {geometry.kernels} weights side by side, or map with im2col",
+            )
 
     @property
     def _title(self) -> str:
@@ -80,11 +91,11 @@ class VwSdk:
 
     def _im2col_wins(self, geometry: Geometry, array: ArrayShape, best: Window) -> bool:
         """Whether im2col needs no more cycles, or is preferred among equals."""
-        windows = window_count(geometry, (1, 1))
-        cycles = windows * prod(tiles_needed(geometry, array, (1, 1), self.groups))
+        windows = window_count(geometry, geometry.phases)
+        cycles = windows * prod(tiles_needed(geometry, array, geometry.phases, self.groups))
         if self.tie == "first" or cycles != best.cycles:
             return cycles <= best.cycles
-        return windows * rows_per_channel(geometry, (1, 1)) * geometry.in_channels <= best.transfers
+        return windows * rows_per_channel(geometry, geometry.phases) * geometry.in_channels <= best.transfers
 
     def _lay_out(self, geometry: Geometry, array: ArrayShape, outputs: Pair) -> Mapping:
         """The layer with a window of ``outputs``."""

@@ -56,7 +56,10 @@ class WindowCosts:
 
 
 def window_costs(geometry: Geometry, array: ArrayShape, groups: str) -> WindowCosts:
-    """The costs of all rectangular windows of 1 to O output positions a side (`mapping.md` 1.5 and 1.8)."""
+    """The costs of all rectangular windows of 1 to O output positions a side (`mapping.md` 1.5 and 1.8).
+
+    Those of a layer with output phases hold whole blocks of them.
+    """
     ic, oc = geometry.group_channels
     n_h, n_w = (_sides(geometry, array, d) for d in (0, 1))
     rows = _taps(geometry, 0, n_h)[:, None] * _taps(geometry, 1, n_w)[None, :]
@@ -112,7 +115,7 @@ def _published(costs: WindowCosts) -> Window:
     """
     queue: deque[Window] = deque()
     for window in _in_order(costs):
-        if window.outputs[1] == 1:
+        if window.outputs[1] == costs.n_w[0]:
             queue.append(window)
         if queue[0].cycles > window.cycles:
             queue.popleft()
@@ -128,12 +131,15 @@ def _in_order(costs: WindowCosts) -> Iterator[Window]:
 
 def _sides(geometry: Geometry, array: ArrayShape, d: int) -> NDArray[np.int64]:
     """Window sides in one dimension that can fit the array, whatever the other side is."""
-    sides = np.arange(1, min(geometry.output_size[d], array.weight_columns) + 1, dtype=np.int64)
+    phases = geometry.phases[d]
+    most = min(-(-geometry.output_size[d] // phases) * phases, array.weight_columns)
+    sides = np.arange(phases, most + 1, phases, dtype=np.int64)
     return sides[_taps(geometry, d, sides) * geometry.kernel[1 - d] <= array.rows]
 
 
 def _taps(geometry: Geometry, d: int, outputs: NDArray[np.int64]) -> NDArray[np.int64]:
-    return tap_count(outputs, geometry.kernel[d], geometry.stride[d], geometry.dilation[d])
+    places = outputs // geometry.place_outputs[d]
+    return tap_count(places, geometry.kernel[d], geometry.place_stride[d], geometry.dilation[d])
 
 
 def _ceil(whole: int, part: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -142,15 +142,18 @@ def sample_inputs(program: Program, images: Tensor) -> dict[str, Tensor]:
 
 
 def keep_mask(op: CrossbarOp) -> Tensor | None:
-    """1 where a weight is kept and 0 where it is exactly zero, as a mask leaves it; None when all are kept."""
-    pruned = op.weight == 0
+    """1 where a weight is kept and 0 where it is exactly zero, as a mask leaves it; None when all are kept.
+
+    Shaped like `CrossbarOp.channel_weight`.
+    """
+    pruned = op.channel_weight == 0
     return (~pruned).to(op.weight.dtype) if bool(pruned.any()) else None
 
 
 def _calibrate_one(op: CrossbarOp, samples: Tensor, request: QuantizationRequest) -> LayerQuantization:
     try:
         return calibrate_layer(
-            op.weight,
+            op.channel_weight,
             samples,
             8 if request.weight_bits is None else request.weight_bits,
             8 if request.activation_bits is None else request.activation_bits,

@@ -70,6 +70,10 @@ class ImageDataset:
         stored = self.pixels()
         return replace(self, read_pixels=lambda indices: stored[indices])
 
+    def first(self, count: int) -> ImageDataset:
+        """The first ``count`` images."""
+        return replace(self, labels=self.labels[:count])
+
     def batches(self, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalized float32 images and their labels, ``size`` at a time, in order."""
         for indices in torch.arange(len(self)).split(size):  # type: ignore[no-untyped-call]

@@ -3,7 +3,8 @@
 What is computed from parameters alone is evaluated once. A batch norm behind a layer that
 feeds nothing else becomes a gain and a shift of that layer's output: the weights that
 are quantized stay the layer's own (`pimsim.network.quantizers`). Zero padding in front of
-a convolution becomes part of it.
+a convolution becomes part of it. A strided convolution whose channels a pixel shuffle lays
+beside each other is a layer with output phases (`pimsim.network.phase_folding`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor, fx
 
 from pimsim.network.exporting import ExportedGraph
+from pimsim.network.layers import Pair
+from pimsim.network.phase_folding import cropped, shuffle_chain, with_phases
 from pimsim.network.steps import CrossbarOp, Step, StepGraph, Value, is_in_place, references
 
 _aten = torch.ops.aten
@@ -41,6 +44,9 @@ class _Folder:
         # Identities (dropout) and folded batch norms: their name to the value that replaces it.
         self.alias: dict[str, str] = {}
         self.names: dict[str, int] = {}
+        # Of convolutions: height and width of the padded input, and the last node folded into them.
+        self.padded: dict[str, Pair] = {}
+        self.last: dict[str, str] = {}
         self.users = {node.name: len(node.users) for node in exported.graph.nodes}
 
     def fold(self) -> StepGraph:
@@ -60,7 +66,7 @@ class _Folder:
         if self._is_constant(node, args, kwargs):
             self.constants[node.name] = node.target(*self._values(args), **self._values(kwargs))  # type: ignore[operator]
             return
-        if self._fold_batch_norm(node, args):
+        if self._fold_batch_norm(node, args) or self._fold_phases(node, args):
             return
         step = Step(node.name, node.target, args, kwargs)  # type: ignore[arg-type]
         self.steps[node.name] = self._as_crossbar(node, step) or step
@@ -91,6 +97,8 @@ class _Folder:
         op = self._convolution(node, step) or self._linear(node, step)
         if op is None:
             return None
+        if op.form == "conv2d":
+            self.padded[step.output] = _padded_size(node, op)
         source, op = self._fold_padding(node, step, op)
         unique = self.names[op.name] = self.names.get(op.name, 0) + 1
         name = op.name if unique == 1 else f"{op.name}@{unique}"
@@ -176,8 +184,34 @@ class _Folder:
         return True
 
     def _feeds_only(self, name: str, node: fx.Node) -> bool:
-        crossbar = self.steps[name].crossbar
-        return self._uses(name) == 1 and crossbar is not None and crossbar.gain is None and node.args[0].name == name  # type: ignore[union-attr]
+        crossbar, last = self.steps[name].crossbar, self.last.get(name, name)
+        return self._uses(last) == 1 and crossbar is not None and crossbar.gain is None and node.args[0].name == last  # type: ignore[union-attr]
+
+    # Output phases
+
+    def _fold_phases(self, node: fx.Node, args: tuple[Any, ...]) -> bool:
+        """A pixel shuffle behind a strided convolution, or a crop behind that, becomes part of the layer."""
+        chain, phases = shuffle_chain(node)
+        if phases is None and node.target is not _aten.slice.Tensor:
+            return False
+        source: Any = chain[0].args[0] if chain[0].args else None
+        name = self._resolve(source.name) if isinstance(source, fx.Node) else ""
+        if name not in self.padded or not self._feeds_only(name, chain[0]) or any(len(n.users) > 1 for n in chain[:-1]):
+            return False
+        previous = self.steps[name]
+        assert previous.crossbar is not None
+        before, after = (tuple(n.meta["val"].shape) for n in (source, node))
+        if phases is not None:
+            op = with_phases(previous.crossbar, phases, before[2:], self.padded[name])
+        else:
+            op = cropped(previous.crossbar, before, after, *args[1:])
+        if op is None:
+            return False
+        for folded in chain[:-1]:
+            self.steps.pop(folded.name, None)
+        self.steps[name] = replace(previous, crossbar=op)
+        self.alias[node.name], self.last[name] = name, node.name
+        return True
 
 
 def _batch_norm_line(
@@ -196,6 +230,13 @@ def _folds_batch(node: fx.Node) -> bool:
     value = node.args[0].meta["val"]  # type: ignore[union-attr]
     batch = value.shape[0]
     return not (batch == 1 or (not isinstance(batch, int) and str(batch).isidentifier()))
+
+
+def _padded_size(node: fx.Node, op: CrossbarOp) -> Pair:
+    """Height and width that a convolution sees, its own padding included."""
+    height, width = node.args[0].meta["val"].shape[2:]  # type: ignore[union-attr]
+    top, bottom, left, right = op.padding
+    return height + top + bottom, width + left + right
 
 
 def _pair(value: Any, one_d: bool) -> tuple[int, int]:

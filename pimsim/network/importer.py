@@ -45,7 +45,7 @@ _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
 
 def import_network(
     source: ModuleSource,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
     input_shape: tuple[int, ...] | None = None,
     weight_bits: int | None = None,
     activation_bits: int | None = None,
@@ -63,7 +63,7 @@ def import_network(
 
     Args:
         source: ``"file.py:callable"``, a callable or an ``nn.Module``.
-        checkpoint: weights; None keeps those that the module was built with.
+        checkpoint: weights, as a file or as loaded; None keeps those that the module was built with.
         input_shape: (C, H, W); None takes that of the calibration images.
         weight_bits: 2 to 16 (1 for ``dorefa``); None takes the checkpoint's, or 8.
         activation_bits: 1 to 16; None takes the checkpoint's, or 8.
@@ -81,7 +81,7 @@ def import_network(
     request = QuantizationRequest(weight_bits, activation_bits, quantizer, per_channel, method)
     shape = check_input_shape(_input_shape(input_shape, calibration))
     module = load_module(source)
-    loaded = load_checkpoint(checkpoint) if checkpoint is not None else None
+    loaded = load_checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     if loaded is not None:
         module = rebuild(module, loaded.structure, str(loaded.path))
         module.load_state_dict(match(loaded.state, module, str(loaded.path)).state)
@@ -126,8 +126,8 @@ def quantize(program: Program, records: Records, name: str, notes: tuple[str, ..
 
 def integer_layer(op: CrossbarOp, record: LayerQuantization, structure: Structure) -> Layer:
     """One crossbar layer: integer weights, scales with the batch norm folded in, float64 bias."""
-    codes = quantize_weight(op.weight, record, keep_mask(op)).numpy()
-    channels = op.weight.shape[0]
+    codes = quantize_weight(op.channel_weight, record, keep_mask(op)).reshape(op.weight.shape).numpy()
+    channels = op.channel_weight.shape[0]
     scale = np.broadcast_to(np.asarray(record.weight_scale, dtype=np.float64), (channels,)).copy()
     if op.gain is not None:
         scale *= op.gain.double().numpy()

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from pimsim.errors import NetworkError
 from pimsim.network.layers import Layer
+from pimsim.network.phases import convolve_phases
 from pimsim.network.quantizers import activation_range
 
 _EXACT = ((2**24, torch.float32), (2**53, torch.float64))
@@ -26,6 +27,8 @@ def integer_multiply(layer: Layer, inputs: Tensor) -> Tensor:
     weight = integer_weight(layer)
     kind = exact_dtype(layer)
     shape = layer.geometry
+    if shape.kernels > 1:
+        return convolve_phases(shape, inputs.to(kind), weight.to(kind)).round_().to(torch.int64)
     top, bottom, left, right = shape.padding
     symmetric = (top, left) == (bottom, right)
     values = inputs.to(kind)

@@ -28,9 +28,14 @@ class Geometry:
     A linear layer is a 1x1 convolution over a 1x1 map (or N x 1 for N tokens). All pairs are
     (height, width); ``padding`` is (top, bottom, left, right). ``input_size`` excludes padding.
 
+    A layer with ``phases`` (n_h, n_w) has a kernel of its own for each of n_h x n_w output phases: output (y, x) uses
+    the kernel of phase (y mod n_h, x mod n_w). The kernels slide by the stride as in any convolution, or they are
+    ``anchored``: the n_h x n_w outputs of a block read the same K_h x K_w pixels, whose place moves by n strides from
+    block to block (KERNTROL, `pruning-sdk.md` 9). Blocks may overrun the output map at the bottom and right.
+
     Raises:
-        NetworkError: a size that is not positive, groups that do not divide the channels, or a
-            kernel larger than the padded input.
+        NetworkError: a size that is not positive, groups that do not divide the channels, a kernel larger than the
+            padded input, or one that is anchored and smaller than the block of outputs that reads it.
     """
 
     name: str
@@ -43,9 +48,17 @@ class Geometry:
     dilation: Pair = (1, 1)
     groups: int = 1
     kind: str = "conv"
+    phases: Pair = (1, 1)
+    anchored: bool = False
 
     def __post_init__(self) -> None:
         self._check_positive()
+        if min(self._reach) < 1:
+            raise NetworkError(
+                f"anchored kernels of {self.kernel[0]}x{self.kernel[1]} for {self.phases[0]}x{self.phases[1]} outputs",
+                "the outputs of a block lie over the pixels that they read: D(K-1) + 1 > (n-1)S",
+                self.name,
+            )
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise NetworkError(
                 f"groups={self.groups} with ic={self.in_channels}, oc={self.out_channels}",
@@ -61,12 +74,12 @@ class Geometry:
             )
 
     def _check_positive(self) -> None:
-        sizes = (self.in_channels, self.out_channels, self.groups, *self.kernel, *self.input_size)
+        sizes = (self.in_channels, self.out_channels, self.groups, *self.kernel, *self.input_size, *self.phases)
         if min(*sizes, *self.stride, *self.dilation) < 1 or min(self.padding) < 0:
             raise NetworkError(
                 f"{self.kind} with ic={self.in_channels}, oc={self.out_channels}, kernel={self.kernel}, "
                 f"input={self.input_size}, stride={self.stride}, dilation={self.dilation}, "
-                f"padding={self.padding}, groups={self.groups}",
+                f"padding={self.padding}, groups={self.groups}, phases={self.phases}",
                 "sizes must be positive and padding must not be negative",
                 self.name,
             )
@@ -79,12 +92,39 @@ class Geometry:
 
     @property
     def output_size(self) -> Pair:
-        """Output height and width: floor((I + P - D(K-1) - 1) / S) + 1 (`mapping.md` 1.8)."""
+        """Output height and width: floor((I + P - D(K-1) - 1) / S) + 1 (`mapping.md` 1.8).
+
+        An anchored kernel counts without the (n-1) S pixels over which the outputs of its block are spread.
+        """
         height, width = (
-            (i - d * (k - 1) - 1) // s + 1
-            for i, d, k, s in zip(self.padded_size, self.dilation, self.kernel, self.stride, strict=True)
+            (i - reach) // s + 1 for i, reach, s in zip(self.padded_size, self._reach, self.stride, strict=True)
         )
         return height, width
+
+    @property
+    def _reach(self) -> Pair:
+        """Pixels from the first to the last tap, without those over which the outputs of one place are spread."""
+        height, width = (
+            d * (k - 1) + 1 - (n - 1) * s
+            for d, k, n, s in zip(self.dilation, self.kernel, self.place_outputs, self.stride, strict=True)
+        )
+        return height, width
+
+    @property
+    def place_outputs(self) -> Pair:
+        """Outputs that read the same kernel place: all phases where kernels are anchored, otherwise one."""
+        return self.phases if self.anchored else (1, 1)
+
+    @property
+    def place_stride(self) -> Pair:
+        """Pixels from one kernel place to the next."""
+        (n_h, n_w), (s_h, s_w) = self.place_outputs, self.stride
+        return n_h * s_h, n_w * s_w
+
+    @property
+    def kernels(self) -> int:
+        """Kernels of one output channel: one for each phase."""
+        return self.phases[0] * self.phases[1]
 
     @property
     def group_channels(self) -> Pair:
@@ -99,8 +139,12 @@ class Geometry:
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the weight tensor: (OC, IC / groups, K_h, K_w), as in PyTorch."""
-        return self.out_channels, self.in_channels // self.groups, *self.kernel
+        """Shape of the weight tensor: (OC, IC / groups, K_h, K_w), as in PyTorch.
+
+        With phases (OC n_h n_w, IC / groups, K_h, K_w); the kernel of output channel o for phase (a, b) is number
+        (o n_h + a) n_w + b, the order of ``torch.nn.functional.pixel_shuffle``.
+        """
+        return self.out_channels * self.kernels, self.in_channels // self.groups, *self.kernel
 
 
 @dataclass(frozen=True)
@@ -123,7 +167,7 @@ class Layer:
     Attributes:
         geometry: shape.
         precision: bits and signedness.
-        weight: int64 (OC, IC / groups, K_h, K_w), pruned weights exactly zero; None for shape tables.
+        weight: int64 of `Geometry.weight_shape`, pruned weights exactly zero; None for shape tables.
         weight_scale: float64 (OC,), real value of one weight unit for each output channel.
         activation_scale: real value of one input unit.
         bias: float64 (OC,), batch-norm folded; None when there is none.

@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pimsim.errors import NetworkError
-from pimsim.network.layers import Layer
+from pimsim.network.layers import Geometry, Layer
+from pimsim.network.phases import convolve_phases
 from pimsim.network.quantizers import LayerQuantization, activation_range
 from pimsim.network.steps import CrossbarOp, Step, StepGraph, Value, is_in_place, references
 
@@ -99,6 +100,16 @@ class Program:
         return tuple(step for step in self.graph.steps if step.crossbar is not None)
 
 
+def geometry(op: CrossbarOp, input_size: tuple[int, int]) -> Geometry:
+    """The layer's shape for an input of that height and width."""
+    kernels, group_channels, height, width = op.weight.shape
+    return Geometry(
+        op.name, group_channels * op.groups, kernels // (op.phases[0] * op.phases[1]), (height, width), input_size,
+        op.stride, op.padding, op.dilation, op.groups, "linear" if op.form == "linear" else "conv",
+        op.phases, op.anchored,
+    )  # fmt: skip
+
+
 def to_images(op: CrossbarOp, values: Tensor, count: int) -> Tensor:
     """A layer's input as (N, C, H, W): N x 1 pixels for the tokens of a linear layer, height 1 in one dimension."""
     if op.form == "conv2d":
@@ -129,13 +140,19 @@ def rescale(layer: Layer, accumulators: Tensor) -> Tensor:
 
 def run_float_crossbar(op: CrossbarOp, values: Tensor, count: int) -> Tensor:
     """The layer in float32, batch norm included."""
-    top, bottom, left, right = op.padding
-    inputs = functional.pad(to_images(op, values, count), (left, right, top, bottom))
-    outputs = functional.conv2d(inputs, op.weight, op.bias, op.stride, 0, op.dilation, op.groups)
+    outputs = _convolve(op, to_images(op, values, count))
     if op.gain is not None and op.shift is not None:
         gain, shift = (line.float().reshape(1, -1, 1, 1) for line in (op.gain, op.shift))
         outputs = outputs * gain + shift
     return from_images(op, outputs, values)
+
+
+def _convolve(op: CrossbarOp, images: Tensor) -> Tensor:
+    top, bottom, left, right = op.padding
+    if op.phases == (1, 1):
+        padded = functional.pad(images, (left, right, top, bottom))
+        return functional.conv2d(padded, op.weight, op.bias, op.stride, 0, op.dilation, op.groups)
+    return convolve_phases(geometry(op, (images.shape[2], images.shape[3])), images, op.weight, op.bias)
 
 
 def _quantized(values: Tensor, record: LayerQuantization) -> Tensor:

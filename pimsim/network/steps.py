@@ -24,9 +24,11 @@ class CrossbarOp:
 
     Attributes:
         form: ``conv2d``, ``conv1d`` or ``linear``: how the input is brought to (N, C, H, W).
-        weight: float32 (OC, IC / groups, K_h, K_w).
+        weight: float32 (OC, IC / groups, K_h, K_w); with phases as `Geometry.weight_shape`.
+        stride: pixels from one output to the next.
         padding: (top, bottom, left, right).
-        batch_norm: whether gain and shift come from a batch norm.
+        gain, shift: (OC,), from a batch norm.
+        phases, anchored: as those of `Geometry`.
     """
 
     name: str
@@ -39,6 +41,17 @@ class CrossbarOp:
     groups: int = 1
     gain: Tensor | None = None
     shift: Tensor | None = None
+    phases: tuple[int, int] = (1, 1)
+    anchored: bool = False
+
+    @property
+    def channel_weight(self) -> Tensor:
+        """The weight with the kernels of all phases of an output channel together: (OC, n_h n_w IC / groups, K_h, K_w).
+
+        A channel has one scale, whatever the phase.
+        """
+        kernels = self.phases[0] * self.phases[1]
+        return self.weight.reshape(len(self.weight) // kernels, -1, *self.weight.shape[2:])
 
     @property
     def output_shift(self) -> Tensor | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from pimsim.network.dataflow import Edge
 from pimsim.network.exporting import TRACED_IMAGES
 from pimsim.network.layers import DigitalOp, Geometry
-from pimsim.network.program import Program, run_float_crossbar, to_images
+from pimsim.network.program import Program, geometry, run_float_crossbar, to_images
 from pimsim.network.reaches import Tracker
 from pimsim.network.steps import CrossbarOp, Step, Value, operation, references
 
@@ -71,15 +71,6 @@ def digital_kind(step: Step) -> str | None:
     if name == "mean" and _is_spatial(step.args[1] if len(step.args) > 1 else None):
         return "average_pool"
     return KINDS.get(name, "float")
-
-
-def geometry(op: CrossbarOp, input_size: tuple[int, int]) -> Geometry:
-    """The layer's shape for an input of that height and width."""
-    out_channels, group_channels, height, width = op.weight.shape
-    return Geometry(
-        op.name, group_channels * op.groups, out_channels, (height, width), input_size,
-        op.stride, op.padding, op.dilation, op.groups, "linear" if op.form == "linear" else "conv",
-    )  # fmt: skip
 
 
 @dataclass

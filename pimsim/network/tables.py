@@ -40,8 +40,8 @@ def line_of(where: Where, key: str) -> str | None:
     return where(key) if callable(where) else where
 
 
-def read_table(path: Path) -> Any:
-    """The mapping in a YAML file."""
+def read_table(path: Path, kind: str = "shape table", key: str = "layers") -> Any:
+    """The mapping in a YAML file, called a ``kind`` with ``key`` in errors. Raises `ConfigError`."""
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError
@@ -50,7 +50,7 @@ def read_table(path: Path) -> Any:
         table = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not a text file"
-        raise ConfigError(f"'{path}'", f"the shape table cannot be read: {reason}") from None
+        raise ConfigError(f"'{path}'", f"the {kind} cannot be read: {reason}") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = f"{path}:{mark.line + 1}" if mark is not None else str(path)
@@ -58,7 +58,7 @@ def read_table(path: Path) -> Any:
         given = str(error.problem).splitlines()[0].split(" with value")[0]
         raise ConfigError(given, rule, line) from None
     if not isinstance(table, Mapping):
-        raise ConfigError(f"'{path}'", "a shape table is a mapping with 'layers'", f"{path}:1")
+        raise ConfigError(f"'{path}'", f"a {kind} is a mapping with '{key}'", f"{path}:1")
     return table
 
 

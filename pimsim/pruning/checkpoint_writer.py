@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from pimsim.pruning.recipe import EpochRecord
 from pimsim.pruning.training import training_device
 
 METADATA_KEY = "pimsim"
+#: The line of a card that holds the accuracy of the integers.
+TOP1_ROW = "top-1, quantized"
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def card_text(report: TrainingReport, plan: PruningPlan) -> str:
 | | |
 |---|---|
 | data | {report.data}: {report.train_images} training and {report.test_images} test images, {report.classes} classes |
-| top-1, quantized | {100 * report.quantized_accuracy:.2f} % of the test images (weights of the last epoch) |
+| {TOP1_ROW} | {100 * report.quantized_accuracy:.2f} % of the test images (weights of the last epoch) |
 | top-1, after the last float epoch | {_percent(report.float_accuracy)} |
 | software | {_software()} |
 
@@ -134,6 +137,25 @@ number of threads sums in another order and gives slightly other weights.
 |---|---|---|---|---|---|
 {curve}
 """
+
+
+@dataclass(frozen=True)
+class RecordedTop1:
+    """The accuracy in a card: the share (0 to 1), and how many test images it is of (None: not said)."""
+
+    share: float
+    images: int | None
+
+
+def read_card(checkpoint: str | Path) -> RecordedTop1 | None:
+    """The accuracy that the card beside a checkpoint records; None without a card, or a card without one."""
+    card = Path(checkpoint).with_suffix(".md")
+    if not card.is_file():
+        return None
+    text = card.read_text(encoding="utf-8", errors="replace")
+    found = re.search(rf"^\| {TOP1_ROW} \| ([0-9.]+) %", text, re.MULTILINE)
+    images = re.search(r"^\| data \|.* (\d+) test images", text, re.MULTILINE)
+    return None if found is None else RecordedTop1(float(found[1]) / 100, int(images[1]) if images else None)
 
 
 def _curve_line(record: EpochRecord) -> str:

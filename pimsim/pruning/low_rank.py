@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pimsim.errors import PruningError, nearest
+from pimsim.network.phase_conv import PhaseConv2d
 from pimsim.network.rewrites import EXPAND, REDUCE, low_rank_record
 from pimsim.pruning.trained import Round, TrainedNetwork
 
@@ -165,6 +166,8 @@ def _check_blocks(rank: int, groups: int, shape: tuple[int, int, int]) -> None:
 def _named(name: str, convolutions: dict[str, nn.Conv2d]) -> nn.Conv2d:
     if name not in convolutions:
         raise PruningError(f"layer '{name}'", "must name a convolution of the network", fix=nearest(name, convolutions))
+    if isinstance(convolutions[name], PhaseConv2d):
+        raise PruningError(f"layer '{name}' with output phases", "only a convolution with one kernel is factorised")
     if convolutions[name].groups != 1:
         given = f"layer '{name}' with {convolutions[name].groups} groups"
         raise PruningError(given, "only a convolution without groups is factorised")
@@ -172,7 +175,8 @@ def _named(name: str, convolutions: dict[str, nn.Conv2d]) -> nn.Conv2d:
 
 
 def _is_eligible(name: str, layer: nn.Conv2d) -> bool:
-    return layer.groups == 1 and max(layer.kernel_size) > 1 and name.rpartition(".")[2] not in (REDUCE, EXPAND)
+    plain = layer.groups == 1 and not isinstance(layer, PhaseConv2d)
+    return plain and max(layer.kernel_size) > 1 and name.rpartition(".")[2] not in (REDUCE, EXPAND)
 
 
 def _pair_state(name: str, pair: Factors, bias: Tensor | None) -> dict[str, Tensor]:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pimsim.errors import PruningError, nearest
-from pimsim.mapping.index_cost import address_bits
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -263,7 +262,7 @@ def _packed(
         mask = np.repeat(kept, array.rows, axis=0)[:height]
         addressed = width
     counts = kept.sum(axis=1)
-    bits = {"bitmap": kept.size, "coordinates": int(counts.sum()) * address_bits(addressed)}
+    bits = {"bitmap": kept.size, "coordinates": int(counts.sum()) * _address_bits(addressed)}
     return Pack(
         mode=mode,
         crossbar=array,
@@ -284,6 +283,11 @@ def _packed(
 
 def _chosen_bits(bits: dict[str, int], index_format: str) -> int:
     return min(bits.values()) if index_format == "smallest" else bits[index_format]
+
+
+def _address_bits(count: int) -> int:
+    """ceil(log2 count): bits that tell ``count`` rows or columns apart."""
+    return max(0, count - 1).bit_length()
 
 
 def _nonempty_blocks(mask: NDArray[np.bool_], array: Crossbar) -> int:
@@ -317,7 +321,7 @@ def _pack_both(
         columns_left[key] = columns_left.get(key, 0) + int(left.sum())
     extra = {
         "bitmap": sum(left.size for left in kept),
-        "coordinates": sum(int(left.sum()) * address_bits(left.size) for left in kept),
+        "coordinates": sum(int(left.sum()) * _address_bits(left.size) for left in kept),
     }
     bits = {"bitmap": first.bitmap_bits, "coordinates": first.coordinate_bits}
     bits = {name: bits[name] + extra[name] for name in bits}

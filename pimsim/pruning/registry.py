@@ -19,6 +19,7 @@ from pimsim.pruning.methods.column import ColumnPruning
 from pimsim.pruning.methods.crossbar import CrossbarPruning
 from pimsim.pruning.methods.filters import FilterPruning
 from pimsim.pruning.methods.garos import Garos
+from pimsim.pruning.methods.kerntrol import KERNTROL_METHODS
 from pimsim.pruning.methods.magnitude import MagnitudePruning
 from pimsim.pruning.methods.n_m import SharedNOfM
 from pimsim.pruning.methods.none import NoPruning
@@ -35,7 +36,7 @@ from pimsim.pruning.methods.tiny_adc import TinyAdc
 
 ENTRY_POINT_GROUP = "pimsim.pruning"
 #: Methods that change the layers themselves: `pimsim.pruning.structured`, by way of `pimsim.api.pruning`.
-STRUCTURAL_METHODS = ("vwc-sdk", "low-rank")
+STRUCTURAL_METHODS = ("vwc-sdk", "low-rank", *KERNTROL_METHODS)
 
 _METHODS: tuple[type[MaskMethod], ...] = (
     NoPruning, GivenPatterns, Pairs, PatDnn, RandomPatterns, PConv, Garos, RowEfficient, RowPruning,

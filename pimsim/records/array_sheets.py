@@ -118,7 +118,8 @@ def _draw_window(axes: Axes, mapping: Mapping) -> None:
     for i in range(n_h * n_w - 1, -1, -1):
         a, b = divmod(i, n_w)
         shift = 0.225 + 0.35 * (i / (n_h * n_w - 1) - 0.5) if n_h * n_w > 1 else 0.225
-        corner = b * g.stride[1] + shift, a * g.stride[0] + shift
+        place = a // g.place_outputs[0] * g.place_stride[0], b // g.place_outputs[1] * g.place_stride[1]
+        corner = place[1] + shift, place[0] + shift
         width_pt = 1.8 if n_h * n_w <= 12 else 0.9
         frame = Rectangle(corner, k_w - 0.45, k_h - 0.45, edgecolor=colours[i], linewidth=width_pt, fill=False)
         axes.add_patch(frame)

@@ -94,10 +94,12 @@ def _layer_lines(summary: dict[str, Any]) -> list[str]:
     return text_table(HEADINGS, rows, total_cells(summary["totals"]), left=2)
 
 
-def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], last: Sequence[str], left: int) -> list[str]:
-    """Aligned lines: headings, a rule, the rows, a rule and the last row; ``left`` columns start flush left."""
-    body = [*rows]
-    widths = [max(map(len, column)) for column in zip(headings, *body, last, strict=True)]
+def text_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], last: Sequence[str] | None, left: int
+) -> list[str]:
+    """Aligned lines: headings, a rule, the rows, and a rule with the last row; ``left`` columns start flush left."""
+    body, end = [*rows], [] if last is None else [last]
+    widths = [max(map(len, column)) for column in zip(headings, *body, *end, strict=True)]
     rule = "  ".join("-" * width for width in widths)
 
     def line(cells: Sequence[str]) -> str:
@@ -106,7 +108,7 @@ def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], last: Seq
         )
         return "  ".join(padded).rstrip()
 
-    return [line(headings), rule, *map(line, body), rule, line(last)]
+    return [line(headings), rule, *map(line, body), *(text for row in end for text in (rule, line(row)))]
 
 
 def _total_lines(totals: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import gcd
@@ -11,18 +11,10 @@ from math import gcd
 from pimsim.hardware.records import Chip, Unit
 from pimsim.network.layers import DigitalOp
 from pimsim.simulation.plan import Counts, Jobs, LayerPlan, Phase, Slots, Stage
-from pimsim.simulation.services import (
-    Activation,
-    activations,
-    array_fs,
-    burst_fs,
-    ceil_div,
-    scatter_fs,
-    shift_add_fs,
-)
+from pimsim.simulation.services import Activation, activations, ceil_div, is_fused, is_serial, scatter_fs
+from pimsim.simulation.streams import IDLE, has_index_stage, stream_jobs, stream_key
 from pimsim.simulation.work import ArrayWork, LayerWork, Load, Round
 
-IDLE = Jobs(1, (0,), (0,), units=0)
 Works = tuple[ArrayWork | None, ...]  # one array position: its work in each phase
 
 
@@ -187,7 +179,7 @@ class _Builder:
             converters[macro, place // self.chip.macro.adc.arrays].append(tuple(works))
         lockstep: dict[tuple[object, ...], list[list[Works]]] = defaultdict(list)
         for members in converters.values():
-            key = tuple(tuple(w and self._activation(w).runs for w in works) for works in members)
+            key = tuple(tuple(w and self._key(w) for w in works) for works in members)
             lockstep[key].append(members)
         return [[list(column) for column in zip(*members, strict=True)] for members in lockstep.values()]
 
@@ -209,73 +201,52 @@ class _Builder:
     def _activation(self, array: ArrayWork) -> Activation:
         alike = replace(array, tile=0, macro=0, array=0)
         if alike not in self.activations:
-            self.activations[alike] = activations(alike, self.work.input_steps, self.chip)
+            most_rows = self.work.most_rows(self.chip.crossbar.active_rows)
+            self.activations[alike] = activations(alike, self.work.input_steps, self.chip, most_rows)
         return self.activations[alike]
 
+    def _key(self, array: ArrayWork) -> tuple[object, ...]:
+        return stream_key(self._activation(array), self.chip, self._indexed)
+
+    @property
+    def _indexed(self) -> bool:
+        return self.work.gathered
+
     def _add_stream(self, members: list[Works], bus: int, adc: int) -> tuple[int, int]:
-        """Array, ADC and shift-add of a lockstep group; returns the first and last stage."""
+        """Row selection, array, ADC and shift-add of a lockstep group; returns the array and the last stage."""
         per_phase = [[works[i] for works in members if works[i]] for i in range(len(self.phases))]
         first = next(work for works in members for work in works if work)
         place = {"tile": first.tile, "macro": first.macro, "array": first.array}
-        fused = self.chip.timing.discipline == "multiplexed"
-        jobs = [self._stream_jobs([w for w in arrays if w], fused) for arrays in per_phase]
-        unique = self._resource("array", *place.values())
-        array = self._add(Stage("array", unique, (bus,), tuple(j[0] for j in jobs), True, **place))
-        source = array
-        if not fused:
-            source = self._add(Stage("adc", adc, (array,), tuple(j[1] for j in jobs), True, **place))
-        own = self._resource("shift_add", *place.values())
-        shift = self._add(Stage("shift_add", own, (source,), tuple(j[2] for j in jobs), True, **place))
-        self._add_stream_slots(array, source, shift)
+        jobs = [
+            stream_jobs([self._activation(work) for work in arrays if work], self.chip, self._indexed)
+            for arrays in per_phase
+        ]
+
+        def add(name: str, resource: int, inputs: tuple[int, ...], of_phase: tuple[Jobs, ...]) -> int:
+            return self._add(Stage(name, resource, inputs, of_phase, True, **place))
+
+        own = {name: self._resource(name, *place.values()) for name in ("array", "shift_add")}
+        inputs: tuple[int, ...] = (bus,)
+        if has_index_stage(self.chip, self._indexed):
+            index = add("index", self._resource("index", *place.values()), (bus,), tuple(j.index for j in jobs))
+            inputs = bus, index
+        array = source = add("array", own["array"], inputs, tuple(j.array for j in jobs))
+        if not is_fused(self.chip):
+            source = add("adc", adc, (array,), tuple(j.adc for j in jobs))
+        shift = add("shift_add", own["shift_add"], (source,), tuple(j.shift_add for j in jobs))
+        self._add_stream_slots(inputs[-1] if len(inputs) > 1 else array, array, source, shift)
         return array, shift
 
-    def _add_stream_slots(self, array: int, source: int, shift: int) -> None:
+    def _add_stream_slots(self, head: int, array: int, source: int, shift: int) -> None:
+        if head != array:  # the rows of the next step are selected while those of this one are read
+            self._take("index", 1, head, "start", (array,), "start", False, "input")
         if source != array:
             depth = self.chip.macro.sample_hold.depth
             self._take("sample_hold", depth, array, "end", (source,), "leave", False, "adc")
         # Taken before the conversion starts: a converter shared by arrays must never wait while it is held.
         self._take("samples", 1, source, "start", (shift,), "start", False, "output")
-        if self.chip.timing.discipline == "serial":
-            self._take("step", 1, array, "start", (source,), "done", False, "adc")
-
-    def _stream_jobs(self, arrays: list[ArrayWork], fused: bool) -> tuple[Jobs, Jobs, Jobs]:
-        if not arrays:
-            return IDLE, IDLE, IDLE
-        acts = [self._activation(array) for array in arrays]
-        samples = sum(act.over_groups(act.row_groups, act.columns) for act in acts)
-        rows = sum(act.over_groups(act.rows) for act in acts)
-        read = [
-            ("row_driver", rows),
-            ("crossbar", sum(act.over_groups(act.rows, act.columns) for act in acts)),
-            ("input_register_read_bits", rows * self.chip.macro.row_driver.bits),
-            ("array_steps", sum(act.steps for act in acts)),
-        ]
-        if self.work.placement.index_bits and not self.work.scattered:
-            read.append(("index_decode", sum(act.steps for act in acts)))
-        if fused:
-            read.append(("adc", samples))
-        convert = (("sample_hold", samples), ("adc", samples))
-        update = (
-            ("shift_add", samples),
-            ("output_register", sum(act.over_groups(act.row_groups, act.updates) for act in acts)),
-        )
-        most = min(self.chip.crossbar.active_rows, max(max(act.rows) for act in acts))
-        return (
-            self._steps(acts[0], len(acts), lambda each: (array_fs(self.chip, each),) * 2, tuple(read), most),
-            self._steps(acts[0], len(acts), lambda each: burst_fs(self.chip, each), convert),
-            self._steps(acts[0], len(acts), lambda each: shift_add_fs(self.chip, each), update),
-        )
-
-    def _steps(
-        self, act: Activation, units: int, service: Callable[[int], tuple[int, int]], counts: Counts, rows: int = 0
-    ) -> Jobs:
-        """The steps of a window; ``service`` gives occupancy and latency for the conversions of each ADC."""
-        services = [(*service(each), steps) for each, steps in act.runs]
-        if len({pair[:2] for pair in services}) == 1:
-            services = [(*services[0][:2], 1)]
-        occupancy = tuple(busy for busy, _, steps in services for _ in range(steps))
-        latency = tuple(late for _, late, steps in services for _ in range(steps))
-        return Jobs(act.steps, occupancy, latency, counts, units, rows)
+        if is_serial(self.chip):
+            self._take("step", 1, head, "start", (source,), "done", False, "adc")
 
     # Tail: scatter sums of moved columns, merge partial sums, finish outputs, send them through the mesh, write them.
 
@@ -385,7 +356,7 @@ class _Builder:
         for tile, (read, bus) in loads.items():
             readers = arrays[tile] or [bus, merge]  # copies without a window of their own keep pace with the others
             self._take("input_register", timing.input_slots, read, "start", readers, "leave", True, "input")
-            if timing.discipline == "serial":
+            if is_serial(self.chip):
                 self._take("window", 1, read, "start", self.outputs, "done", True, "input")
         for shift in shifts:
             self._take("output_register", timing.output_slots, shift, "start", (merge,), "leave", True, "output")

@@ -88,9 +88,8 @@ def play_window(m: Any, c: Any) -> Any:
     if q >= 0:
         m[last + BLOCK] = m[STAGE_COUNT] + q
         return False
-    if m[b + IS_ARRAY] == 1 and m[b + WINDOW] > 0 and time > m[b + LEAVE]:
-        starved(m, b, m[b + LEAVE], time)
-    m[b + LEAVE] = time  # nothing of the chain starts earlier
+    for place in range(m[c + CHAIN_STAGES], m[c + CHAIN_STAGES] + m[c + CHAIN_LENGTH]):
+        await_inputs(m, m[STAGES] + m[place] * STAGE_WIDTH)  # nothing of the chain starts earlier
     if is_watched(m, b):
         play_jobs(m, c)
         return True
@@ -104,6 +103,15 @@ def play_window(m: Any, c: Any) -> Any:
         play_jobs(m, c)
         write_value(m, c, entry + m[c + KEY_LENGTH], time)
     return True
+
+
+@kernel(inner=True)
+def await_inputs(m: Any, b: Any) -> None:
+    """Let a stage of a chain wait for the inputs of its next window, which are known."""
+    time = window_inputs(m, b, m[b + LEAVE])
+    if m[b + IS_ARRAY] == 1 and m[b + WINDOW] > 0 and time > m[b + LEAVE]:
+        starved(m, b, m[b + LEAVE], time)
+    m[b + LEAVE] = time
 
 
 @kernel(inner=True)

@@ -9,7 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pimsim.hardware.records import Chip
-from pimsim.simulation.services import activations, array_fs, burst_fs, ceil_div, scatter_fs, shift_add_fs
+from pimsim.simulation.services import (
+    Activation,
+    activations,
+    array_fs,
+    burst_fs,
+    ceil_div,
+    index_fs,
+    is_fused,
+    is_serial,
+    scatter_fs,
+    shift_add_fs,
+)
+from pimsim.simulation.streams import has_index_stage
 from pimsim.simulation.work import LayerWork
 
 
@@ -27,32 +39,38 @@ class ClosedForm:
         return self.fill_fs + (self.windows - 1) * self.interval_fs
 
 
-def step_fs(chip: Chip, conversions_each: int) -> int:
-    """Time between two steps of an array, t_step: the slowest of read, conversion and shift-add.
+def step_fs(chip: Chip, conversions_each: int, bits: int | None = None, index: int = 0) -> int:
+    """Time between two steps of an array, t_step: the slowest of row selection, read, conversion and shift-add.
 
-    Discipline ``serial`` adds read and conversion; ``multiplexed`` senses column after column.
+    Discipline ``serial`` adds selection, read and conversion; ``multiplexed`` senses column after column, and so does
+    ``serial-sum``, which adds selection.
     """
-    read = array_fs(chip, conversions_each)
-    if chip.timing.discipline == "multiplexed":
-        return max(read, shift_add_fs(chip, conversions_each)[0])
-    occupancy, latency = burst_fs(chip, conversions_each)
-    if chip.timing.discipline == "serial":
-        return read + latency
-    return max(read, occupancy, shift_add_fs(chip, conversions_each)[0])
+    read, (shift, _) = array_fs(chip, conversions_each, bits), shift_add_fs(chip, conversions_each)
+    convert = (0, 0) if is_fused(chip) else burst_fs(chip, conversions_each, bits)
+    if is_serial(chip):
+        return index + read + convert[1]
+    return max(index, read, convert[0], shift)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What an array takes for a window: until its last step starts, its last step, and to the next window."""
+
+    until_last_fs: int
+    last_fs: int
+    interval_fs: int
 
 
 def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
-    """Closed-form latency of a layer whose arrays all stand in one tile and take full-width steps.
+    """Closed-form latency of a layer whose arrays all stand in one tile.
 
-    ``arrays: 1`` counts every (array tile, window) pair as a window: the published computing cycles.
+    Exact where all steps are alike, or the reads bind in every step. ``arrays: 1`` counts every (array tile, window)
+    pair as a window: the published computing cycles.
     """
     timing, tile = chip.timing, chip.tile
     loads = [_load_fs(work, chip, number) for number in range(len(work.rounds))]
     load_busy, load = max(busy for busy, _ in loads), max(latency for _, latency in loads)
-    each, steps = _widest(work, chip)
-    step = step_fs(chip, each)
-    _shift_busy, shift = shift_add_fs(chip, each)
-    convert = 0 if timing.discipline == "multiplexed" else burst_fs(chip, each)[1]
+    window = max((_window(act, work, chip) for act in _activations(work, chip)), key=lambda w: w.interval_fs)
     round_ = work.rounds[-1]
     units = len(round_.loads)
     merge_busy = ceil_div(round_.tile_merges, tile.shift_add.count * units) * tile.shift_add.interval_fs
@@ -66,24 +84,37 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
         + max(_last(finish_busy, tile.activation.latency_fs, tile.activation.interval_fs), timing.stage_fs)
         + max(_last(write_busy, tile.buffer.latency_fs, tile.buffer.interval_fs), timing.stage_fs)
     )
-    reading = (steps - 1) * step + array_fs(chip, each)
-    fill = load + reading + convert + shift + tail
-    if timing.discipline == "serial":
+    fill = load + window.until_last_fs + window.last_fs + tail
+    if is_serial(chip):
         return ClosedForm(fill, fill, work.windows * len(work.rounds))
-    double_buffered = ceil_div(load + steps * step, timing.input_slots)
-    interval = max(steps * step, load_busy + write_busy, scatter_busy, merge_busy, finish_busy, double_buffered)
+    double_buffered = ceil_div(load + window.interval_fs, timing.input_slots)
+    interval = max(window.interval_fs, load_busy + write_busy, scatter_busy, merge_busy, finish_busy, double_buffered)
     return ClosedForm(fill, interval, work.windows * len(work.rounds))
+
+
+def _window(act: Activation, work: LayerWork, chip: Chip) -> _Window:
+    """One window of an array: the rows of a step are selected while those before are read, unless steps are serial."""
+    index = index_fs(chip, act) if has_index_stage(chip, work.gathered) else (0,)
+    selecting = index * (act.steps // len(index))
+    kinds = [(each, bits) for each, bits, steps in act.runs for _ in range(steps)]
+    following = selecting if is_serial(chip) else (*selecting[1:], selecting[0])
+    paces = [step_fs(chip, *kind, then) for kind, then in zip(kinds, following, strict=True)]
+    each, bits = kinds[-1]
+    convert = 0 if is_fused(chip) else burst_fs(chip, each, bits)[1]
+    last = array_fs(chip, each, bits) + convert + shift_add_fs(chip, each)[1]
+    first = selecting[-1] if is_serial(chip) else selecting[0]
+    return _Window(first + sum(paces[:-1]), last, sum(paces))
+
+
+def _activations(work: LayerWork, chip: Chip) -> set[Activation]:
+    most_rows = work.most_rows(chip.crossbar.active_rows)
+    arrays = (array for round_ in work.rounds for array in round_.arrays)
+    return {activations(array, work.input_steps, chip, most_rows) for array in arrays}
 
 
 def _last(busy_fs: int, latency_fs: int, interval_fs: int) -> int:
     """When the last of several operations finishes, from the time that they occupy the unit."""
     return busy_fs - interval_fs + latency_fs if busy_fs else 0
-
-
-def _widest(work: LayerWork, chip: Chip) -> tuple[int, int]:
-    """Conversions of an ADC in a step, and steps of a window, of the slowest array."""
-    acts = [activations(array, work.input_steps, chip) for round_ in work.rounds for array in round_.arrays]
-    return max(each for act in acts for each, _ in act.runs), max(act.steps for act in acts)
 
 
 def _load_fs(work: LayerWork, chip: Chip, number: int) -> tuple[int, int]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pimsim.hardware.records import Buffer, Chip, Unit
-from pimsim.simulation.services import ceil_div
+from pimsim.hardware.records import Adc, Buffer, Chip, Register, Unit
 
 UPDATE_BYTES = 2  # one accumulation touches 16 bits of the output register (ISAAC, `hardware.md` 1.1)
 
@@ -34,8 +33,8 @@ def inventory(chip: Chip, tiles: int) -> tuple[Item, ...]:
     macro, tile, crossbar = chip.macro, chip.tile, chip.crossbar
     macros = tiles * tile.macros
     arrays = macros * macro.arrays
-    converters = ceil_div(ceil_div(crossbar.columns, macro.adc.columns) * arrays, macro.adc.arrays)
-    routers = ceil_div(tiles, chip.router.tiles)
+    converters = -(-(-(-crossbar.columns // macro.adc.columns) * arrays) // macro.adc.arrays)
+    routers = -(-tiles // chip.router.tiles)
     cells = crossbar.rows * crossbar.columns
     adc, driver, hold = macro.adc, macro.row_driver, macro.sample_hold
     ir, register, tor, bus = macro.input_register, macro.output_register, tile.output_register, tile.bus
@@ -54,7 +53,7 @@ def inventory(chip: Chip, tiles: int) -> tuple[Item, ...]:
         Item("max_pool", "tile", tiles * tile.max_pool.count, *_rest(tile.max_pool)),
         Item("tile_output_register", "tile", tiles, tor.static_power_w, tor.area_m2),
         Item("router", "chip", routers, chip.router.static_power_w, chip.router.area_m2, ("router",)),
-        Item("index", "tile", tiles, 0.0, 0.0),
+        Item("index", "tile", tiles, chip.index.static_power_w, chip.index.area_m2, ("index",)),
     )
 
 
@@ -65,26 +64,44 @@ def _rest(unit: Unit | Buffer) -> tuple[float, float]:
 def dynamic_energy_j(counts: Mapping[str, int], chip: Chip) -> dict[str, float]:
     """Joules by component of the counted actions, in inventory order (`hardware.md` 5)."""
     macro, tile = chip.macro, chip.tile
-    moved = counts.get("input_register_write_bytes", 0) + counts.get("input_register_read_bits", 0) / 8
-    held = counts.get("tile_output_register_bits", 0) / 8
+    wrote, read = counts.get("input_register_write_bytes", 0), counts.get("input_register_read_bits", 0) / 8
+    held = counts.get("tile_output_register_bits", 0) / 8  # every output is written once and read once
     index = counts.get("index_bytes", 0) * chip.index.energy_per_byte_j
     return {
         "crossbar": counts.get("crossbar", 0) * chip.crossbar.cell_read_energy_j,
         "row_driver": counts.get("row_driver", 0) * macro.row_driver.energy_j,
         "sample_hold": counts.get("sample_hold", 0) * macro.sample_hold.energy_j,
-        "adc": counts.get("adc", 0) * macro.adc.energy_j,
+        "adc": adc_energy_j(counts, macro.adc),
         "shift_add": counts.get("shift_add", 0) * macro.shift_add.energy_j,
-        "input_register": moved * macro.input_register.energy_per_byte_j,
-        "output_register": counts.get("output_register", 0) * UPDATE_BYTES * macro.output_register.energy_per_byte_j,
+        "input_register": wrote * macro.input_register.write_j + read * macro.input_register.energy_per_byte_j,
+        "output_register": counts.get("output_register", 0) * UPDATE_BYTES * _both_ways(macro.output_register),
         "buffer": counts.get("buffer", 0) * tile.buffer.access_energy_j,
         "bus": counts.get("bus", 0) * tile.bus.energy_per_byte_j,
         "tile_shift_add": counts.get("tile_shift_add", 0) * tile.shift_add.energy_j,
         "activation": counts.get("activation", 0) * tile.activation.energy_j,
         "max_pool": counts.get("max_pool", 0) * tile.max_pool.energy_j,
-        "tile_output_register": held * tile.output_register.energy_per_byte_j,
+        "tile_output_register": held * _both_ways(tile.output_register),
         "router": counts.get("router", 0) * chip.router.energy_j,
         "index": index + counts.get("index_decode", 0) * chip.index.decode_energy_j,
     }
+
+
+def adc_energy_j(counts: Mapping[str, int], adc: Adc) -> float:
+    """Joules of the counted conversions: in proportion to the bits of each where the converter may stop early."""
+    if adc.resolution == "fixed":
+        return counts.get("adc", 0) * adc.energy_j
+    resolved = sum(bits * counts.get(conversions_at(bits), 0) for bits in range(1, adc.bits + 1))
+    return resolved / adc.bits * adc.energy_j
+
+
+def conversions_at(bits: int) -> str:
+    """The name under which conversions that resolve so many bits are counted, where the converter may stop early."""
+    return f"adc_{bits}_bits"
+
+
+def _both_ways(register: Register) -> float:
+    """Joules of a byte that is written as often as it is read: the mean of both."""
+    return (register.energy_per_byte_j + register.write_j) / 2
 
 
 #: The action that a component's ``actions`` column counts.

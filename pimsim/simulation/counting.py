@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pimsim.errors import SimulationError
+from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import Columns
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.units import group_widths, units_per_group, weights_per_group
 from pimsim.simulation.building import digital_operations
+from pimsim.simulation.costs import conversions_at
 from pimsim.simulation.plan import LayerPlan
-from pimsim.simulation.services import ceil_div
+from pimsim.simulation.services import ceil_div, is_fused
 from pimsim.simulation.work import LayerWork, Round
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     counts = Counter(
         {
             "adc": conversions,
-            "sample_hold": 0 if chip.timing.discipline == "multiplexed" else conversions,
+            "sample_hold": 0 if is_fused(chip) else conversions,
             "shift_add": conversions,
             "row_driver": driven,
             "input_register_read_bits": driven * chip.macro.row_driver.bits,
@@ -72,13 +74,45 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             ),
         }
     )
-    counts["index_decode"] = counts["array_steps"] if work.placement.index_bits else 0
     if work.scattered:
         # An output index is looked up once a window, for every sum that leaves an array.
         counts["index_decode"] = windows * len(work.placement.tiles)
         counts["output_register"] += windows * int(groups.widths.sum())
+    counts.update(_index_counts(work, chip, counts["array_steps"]))
+    counts.update(_conversions_by_bits(groups, chip, reads * per_weight))
     counts.update(_port_counts(work, chip))
     counts.update(digital_operations(work.digital))
+    return counts
+
+
+def _index_counts(work: LayerWork, chip: Chip, array_steps: int) -> dict[str, int]:
+    """Decoded steps and fetched bytes of a layer with an index; bytes that are held are not fetched with windows."""
+    placement, index = work.placement, chip.index
+    if not work.gathered or not placement.tiles:
+        return {}
+    weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
+    rows = [int(tile.group_rows(weights).max()) for tile in placement.tiles]
+    fetches = {
+        "image": 0,
+        "unit-row": work.windows * sum(ceil_div(most, chip.crossbar.active_rows) for most in rows),
+        "unit": array_steps // work.input_steps,
+    }
+    return {"index_decode": array_steps, "index_bytes": fetches[index.fetch] * index.fetch_bytes}
+
+
+def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Counter[str]:
+    """Conversions by the bits that they resolve, where the converter may stop early."""
+    counts: Counter[str] = Counter()
+    if chip.macro.adc.resolution == "fixed":
+        return counts
+    h = chip.crossbar.active_rows
+    full, rest = np.divmod(groups.rows, h)
+    units = np.bincount(rest, groups.widths, minlength=h + 1).astype(np.int64)
+    units[h], units[0] = full @ groups.widths, 0
+    most = int(np.flatnonzero(units).max())
+    for rows in np.flatnonzero(units).tolist():
+        driven = rows if chip.macro.adc.resolution == "dynamic" else most
+        counts[conversions_at(resolved_bits(chip.macro, driven))] += times * int(units[rows])
     return counts
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pimsim.mapping.layout import Mapping
 from pimsim.network.dataflow import Edge, Reach
+from pimsim.network.layers import Geometry
 from pimsim.simulation.plan import Dependency
 
 if TYPE_CHECKING:
@@ -140,12 +141,11 @@ def _window_range(consumer: Mapping, producer: Cover, edge: Edge) -> tuple[Indic
     return np.where(some, producer.window_of(y0, x0), producer.windows), np.where(some, producer.window_of(y1, x1), -1)
 
 
-def _inputs(geometry: object, d: int, first: Indices, last: Indices) -> tuple[Indices, Indices, NDArray[np.bool_]]:
+def _inputs(geometry: Geometry, d: int, first: Indices, last: Indices) -> tuple[Indices, Indices, NDArray[np.bool_]]:
     """Input positions of a range of outputs in one dimension, without padding; whether there are any."""
-    stride, kernel, dilation = (getattr(geometry, name)[d] for name in ("stride", "kernel", "dilation"))
-    before, size = geometry.padding[2 * d], geometry.input_size[d]  # type: ignore[attr-defined]
-    start = first * stride - before
-    end = last * stride - before + (kernel - 1) * dilation
+    before, size, each = geometry.padding[2 * d], geometry.input_size[d], geometry.place_outputs[d]
+    start = first // each * geometry.place_stride[d] - before
+    end = last // each * geometry.place_stride[d] - before + (geometry.kernel[d] - 1) * geometry.dilation[d]
     return np.maximum(start, 0), np.minimum(end, size - 1), (end >= 0) & (start < size)
 
 

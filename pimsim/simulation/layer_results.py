@@ -118,7 +118,8 @@ def _checked_counts(work: LayerWork, chip: Chip, played: LayerPlay) -> Counter[s
     if +counts != +expected:
         differing = sorted(name for name in {*counts, *expected} if counts[name] != expected[name])
         raise SimulationError(f"counts of {', '.join(differing)}", "engine and formula must agree", work.layer.name)
-    counts["index_bytes"] = ceil_div(work.placement.index_bits, 8) * work.replication
+    if chip.index.fetch == "image":
+        counts["index_bytes"] = ceil_div(work.placement.index_bits, 8) * work.replication
     return counts
 
 

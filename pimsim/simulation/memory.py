@@ -353,13 +353,14 @@ class Packer:
     def _inner_buffers(self, members: list[int]) -> list[int] | None:
         """The buffers between stages of a chain; None where it cannot be evaluated window by window.
 
-        All of its resources are its own; every stage is held back by the one that follows it, step by step;
-        and only the last is held back from outside, once a window: then the last step of the first stage depends on
-        all that a window of the chain waits for (`_is_whole`), and nothing outside sees anything earlier.
+        All of its resources are its own; every stage is held back by the one that follows it, step by step; none
+        needs windows that the first does not; and only the last is held back from outside, once a window: then the
+        last step of the first stage depends on all that a window of the chain waits for (`_is_whole`), and nothing
+        outside sees anything earlier.
         """
         private = all(self.plan.stages[s].resource not in self.plan.shared for s in members)
         same = len({tuple(jobs.steps for jobs in self.plan.stages[s].jobs) for s in members}) == 1
-        if len(members) < 2 or not (private and same):
+        if len(members) < 2 or not (private and same and self._first_waits_for_all(members)):
             return None
         inner, held = [], set()
         for number, slots in enumerate(self.plan.slots):
@@ -376,6 +377,10 @@ class Packer:
                 held.add(slots.acquire)
         departs = any(read.departure in members for read in self.plan.reads)
         return inner if held >= set(members[:-1]) and not departs else None
+
+    def _first_waits_for_all(self, members: list[int]) -> bool:
+        inputs = [{i for i in self.plan.stages[s].inputs if not self.plan.stages[i].stepped} for s in members]
+        return all(needed <= inputs[0] for needed in inputs)
 
     def _is_whole(self, index: int, steps: int) -> int:
         """Whether a window has so many steps that the first stage cannot leave before the last has begun."""

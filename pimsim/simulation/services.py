@@ -7,59 +7,79 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
 from pimsim.mapping.units import weights_per_group
 from pimsim.simulation.work import ArrayWork, Round
 
 
 @dataclass(frozen=True)
-class Activation:
-    """The steps of one array for one window: row groups x column groups x input steps (`hardware.md` 4.3).
-
-    Column groups come one after another, in each its row groups, and in each of those the input steps. Each column
-    group drives rows of its own, closed up to groups of h.
+class Reads:
+    """Operation units of one column group that are alike: all that are full, or the rest behind them.
 
     Attributes:
-        rows: rows driven by each column group, r_g (G_c entries).
-        row_groups: reads that these take, ceil(r_g / h).
-        columns: physical columns converted in each column group.
-        updates: weight columns whose last slice stands in each column group (output-register updates).
-        conversions_each: conversions that each ADC makes in a step, k_eff, by column group.
+        group: number of the column group.
+        units: how many there are.
+        rows: rows that each of them drives.
+        columns: physical columns that each converts.
+        updates: weight columns whose last slice stands in them (output-register updates).
+        conversions_each: conversions that each ADC makes in a step, k_eff.
+        bits: what a conversion resolves.
+    """
+
+    group: int
+    units: int
+    rows: int
+    columns: int
+    updates: int
+    conversions_each: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The steps of one array for one window: operation units x input steps (`hardware.md` 4.3).
+
+    Column groups come one after another, in each its row groups, and in each of those the input steps. Each column
+    group drives rows of its own, closed up to units of h rows.
+
+    Attributes:
+        reads: the operation units, in order.
         input_steps: S.
     """
 
-    rows: tuple[int, ...]
-    row_groups: tuple[int, ...]
-    columns: tuple[int, ...]
-    updates: tuple[int, ...]
-    conversions_each: tuple[int, ...]
+    reads: tuple[Reads, ...]
     input_steps: int
-
-    @property
-    def unit_steps(self) -> int:
-        """Operation units that are read for one window and input step."""
-        return sum(self.row_groups)
 
     @property
     def steps(self) -> int:
         """Array activations for one window."""
-        return self.unit_steps * self.input_steps
+        return self.total()
 
     @cached_property
-    def runs(self) -> tuple[tuple[int, int], ...]:
-        """(conversions of each ADC in a step, steps in a row that are like it), in order."""
-        runs: list[tuple[int, int]] = []
-        for each, groups in zip(self.conversions_each, self.row_groups, strict=True):
-            steps = groups * self.input_steps
-            if runs and runs[-1][0] == each:
-                runs[-1] = each, runs[-1][1] + steps
-            elif steps:
-                runs.append((each, steps))
+    def runs(self) -> tuple[tuple[int, int, int], ...]:
+        """(conversions of each ADC in a step, bits of each, steps in a row that are like it), in order."""
+        runs: list[tuple[int, int, int]] = []
+        for read in self.reads:
+            steps = read.units * self.input_steps
+            if runs and runs[-1][:2] == (read.conversions_each, read.bits):
+                steps += runs.pop()[2]
+            runs.append((read.conversions_each, read.bits, steps))
         return tuple(runs)
 
-    def over_groups(self, *factors: tuple[int, ...]) -> int:
-        """The product of values by column group, summed over the groups and times the input steps."""
-        total: int = sum(prod(values) for values in zip(*factors, strict=True))
+    @cached_property
+    def unit_rows(self) -> int:
+        """Rows of operation units: those of the column group that has the most."""
+        return max(sum(read.units for read in self.reads if read.group == g) for g in {r.group for r in self.reads})
+
+    @property
+    def most_rows(self) -> int:
+        """The most rows that a step drives."""
+        return max(read.rows for read in self.reads)
+
+    def total(self, *names: str) -> int:
+        """The product of some fields of `Reads`, summed over units and input steps."""
+        total: int = sum(read.units * prod(getattr(read, name) for name in names) for read in self.reads)
         return self.input_steps * total
 
 
@@ -73,51 +93,111 @@ def _chunks(total: int, size: int) -> tuple[int, ...]:
     return (size,) * full + ((rest,) if rest else ())
 
 
-def activations(array: ArrayWork, input_steps: int, chip: Chip) -> Activation:
+def activations(array: ArrayWork, input_steps: int, chip: Chip, most_rows: int = 0) -> Activation:
     """How an array with its driven rows and used columns is activated for one window.
 
     A column group of several weights is one operation unit wide; one of a weight that is wider than a unit takes
     several, and its output is updated after the last.
+
+    Args:
+        array: its rows by column group, and its columns.
+        input_steps: S.
+        chip: gives the operation unit and the converters.
+        most_rows: the most rows that any operation unit of the layer drives; 0: of this array.
     """
-    crossbar, adc = chip.crossbar, chip.macro.adc
+    h, u = chip.crossbar.active_rows, chip.crossbar.active_columns
     per_weight = array.columns // array.weight_columns
-    weights = weights_per_group(crossbar.active_columns, per_weight)
-    rows: list[int] = []
-    columns: list[int] = []
-    updates: list[int] = []
-    for driven, width in zip(array.group_rows, _chunks(array.weight_columns, weights), strict=True):
-        units = _chunks(width * per_weight, crossbar.active_columns)
-        rows += [driven] * len(units)
-        columns += units
-        updates += [*[0] * (len(units) - 1), width]
-    converters = ceil_div(crossbar.active_columns, adc.columns)
-    return Activation(
-        tuple(rows),
-        tuple(ceil_div(driven, crossbar.active_rows) for driven in rows),
-        tuple(columns),
-        tuple(updates),
-        tuple(ceil_div(used, converters) for used in columns),
-        input_steps,
-    )
+    most = most_rows or min(h, max(array.group_rows))
+    converters = ceil_div(u, chip.macro.adc.columns)
+    reads: list[Reads] = []
+    group = 0
+    widths = _chunks(array.weight_columns, weights_per_group(u, per_weight))
+    for driven, width in zip(array.group_rows, widths, strict=True):
+        columns = _chunks(width * per_weight, u)
+        for number, used in enumerate(columns):
+            updates = width if number == len(columns) - 1 else 0
+            for units, rows in ((driven // h, h), (min(1, driven % h), driven % h)):
+                if units:
+                    bits = conversion_bits(chip, rows, most)
+                    reads.append(Reads(group, units, rows, used, updates, ceil_div(used, converters), bits))
+            group += 1
+    return Activation(tuple(reads), input_steps)
 
 
-def array_fs(chip: Chip, conversions_each: int) -> int:
+def conversion_bits(chip: Chip, rows: int, most_rows: int) -> int:
+    """Bits that a conversion of ``rows`` rows resolves in a layer whose operation units drive at most ``most_rows``."""
+    adc = chip.macro.adc
+    if adc.resolution == "fixed":
+        return adc.bits
+    return resolved_bits(chip.macro, rows if adc.resolution == "dynamic" else most_rows)
+
+
+def is_fused(chip: Chip) -> bool:
+    """Whether columns are sensed and converted in turn, without sample-and-hold."""
+    return chip.timing.discipline in ("multiplexed", "serial-sum")
+
+
+def is_serial(chip: Chip) -> bool:
+    """Whether a step follows the whole of the one before, and a window that of the one before."""
+    return chip.timing.discipline in ("serial", "serial-sum")
+
+
+def array_fs(chip: Chip, conversions_each: int, bits: int | None = None) -> int:
     """How long one step holds the array: drive, settle and sample, or sense column after column.
 
-    ``multiplexed`` has no sample-and-hold: every multiplexed column is read and converted in turn.
+    ``multiplexed`` and ``serial-sum`` have no sample-and-hold: every multiplexed column is read and converted in turn;
+    in ``serial-sum`` it is shifted and added, too, before the next (`hardware.md` 4.3 III: rows are driven again for
+    every conversion).
     """
     macro = chip.macro
     read = macro.row_driver.latency_fs + macro.crossbar.read_latency_fs
-    if chip.timing.discipline == "multiplexed":
-        return conversions_each * (read + macro.adc.latency_fs)
-    return read + macro.sample_hold.latency_fs
+    if not is_fused(chip):
+        return read + macro.sample_hold.latency_fs
+    digital = macro.shift_add.latency_fs if chip.timing.discipline == "serial-sum" else 0
+    return conversions_each * (read + _resolving(chip, macro.adc.latency_fs, bits) + digital)
 
 
-def burst_fs(chip: Chip, conversions_each: int) -> tuple[int, int]:
-    """Occupancy and latency of an ADC that converts that many columns one after another."""
-    adc = chip.macro.adc
-    latency = adc.latency_fs + (conversions_each - 1) * adc.interval_fs
-    return conversions_each * adc.interval_fs, max(latency, chip.timing.stage_fs)
+def burst_fs(chip: Chip, conversions_each: int, bits: int | None = None) -> tuple[int, int]:
+    """Occupancy and latency of an ADC that converts that many columns one after another.
+
+    ``bits`` that it resolves; None: all. A converter that stops early takes time in proportion, rounded up.
+    """
+    interval, latency = (_resolving(chip, t, bits) for t in (chip.macro.adc.interval_fs, chip.macro.adc.latency_fs))
+    return conversions_each * interval, max(latency + (conversions_each - 1) * interval, chip.timing.stage_fs)
+
+
+def _resolving(chip: Chip, full_fs: int, bits: int | None) -> int:
+    return full_fs if bits is None else ceil_div(full_fs * bits, chip.macro.adc.bits)
+
+
+def index_fs(chip: Chip, act: Activation) -> tuple[int, ...]:
+    """How long the row selection of each step takes: decoding, and a fetch where a new unit (or row of units) begins.
+
+    One entry where all steps are alike. A row of units is fetched with the column group that has the most of them.
+    """
+    index = chip.index
+    decode, fetch = index.decode_latency_fs, index.fetch_latency_fs + index.decode_latency_fs
+    if decode == fetch or index.fetch == "image":
+        return (decode,)
+    times: list[int] = []
+    fullest = _fullest(act)
+    for read in act.reads:
+        first = fetch if index.fetch == "unit" or read.group == fullest else decode
+        times += [first, *[decode] * (act.input_steps - 1)] * read.units
+    return tuple(times)
+
+
+def _fullest(act: Activation) -> int:
+    units: dict[int, int] = {}
+    for read in act.reads:
+        units[read.group] = units.get(read.group, 0) + read.units
+    return max(units, key=lambda group: (units[group], -group))
+
+
+def index_bytes(chip: Chip, act: Activation) -> int:
+    """Index bytes that an array fetches for one window."""
+    fetches = {"image": 0, "unit-row": act.unit_rows, "unit": act.steps // act.input_steps}
+    return fetches[chip.index.fetch] * chip.index.fetch_bytes
 
 
 def shift_add_fs(chip: Chip, conversions_each: int) -> tuple[int, int]:
@@ -126,6 +206,8 @@ def shift_add_fs(chip: Chip, conversions_each: int) -> tuple[int, int]:
     Samples stream through the unit, so that its own latency hides behind the burst unless it is longer.
     """
     unit, macro = chip.macro.shift_add, chip.macro
+    if chip.timing.discipline == "serial-sum":  # the step has shifted and added
+        return 0, max(macro.output_register.latency_fs, chip.timing.stage_fs)
     converters = ceil_div(chip.crossbar.active_columns, macro.adc.columns)
     occupancy = conversions_each * converters * ceil_div(macro.arrays, unit.count) * unit.interval_fs
     return occupancy, max(occupancy, unit.latency_fs + macro.output_register.latency_fs, chip.timing.stage_fs)

@@ -133,6 +133,11 @@ class LayerWork:
         """Whether the sums of every array are sent to the outputs that an index names."""
         return self.placement.scattered
 
+    @property
+    def gathered(self) -> bool:
+        """Whether an index selects the inputs of every step."""
+        return self.placement.index_bits > 0 and not self.scattered
+
     @cached_property
     def rounds(self) -> tuple[Round, ...]:
         """The rounds of a window slot in which every replica works."""
@@ -142,6 +147,11 @@ class LayerWork:
     def tiles(self) -> tuple[int, ...]:
         """Hardware tiles in use, in order."""
         return tuple(sorted({load.tile for round_ in self.rounds for load in round_.loads}))
+
+    def most_rows(self, active_rows: int) -> int:
+        """The most rows that an operation unit of the layer drives, of at most ``active_rows``."""
+        rows = (max(array.group_rows) for round_ in self.replicas[0] for array in round_.arrays)
+        return min(active_rows, max(rows, default=0))
 
     def rounds_of(self, copies: int) -> tuple[Round, ...]:
         """The rounds of a window slot in which only the first ``copies`` replicas have a window."""

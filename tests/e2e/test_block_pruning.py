@@ -62,7 +62,10 @@ def test_a_run_takes_the_arrays_of_the_card_and_computes_the_same(
     [
         (("--method", "crossbar", "--array", "32x16", "--columns-per-weight", 2, "--keep", "1/2"), {"skip": "array"}),
         (("--method", "ou-row", "--column-group", 4, "--keep", "1/3"), {"skip": "ou"}),
-        (("--method", "n-m", "--n-of-m", "1:4", "--column-group", 8, "--layers", "conv2"), {"skip": "row"}),
+        (
+            ("--method", "n-m", "--n-of-m", "1:4", "--column-group", 8, "--layers", "conv2"),
+            {"skip": "row", "pack": "layer"},
+        ),
     ],
     ids=["crossbar", "ou-row", "n-m"],
 )

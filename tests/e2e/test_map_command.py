@@ -8,7 +8,7 @@ import pytest
 
 KEYS = [
     "mapping", "cycles", "windows", "window", "ic_tile", "oc_tile", "row_tiles", "column_tiles",
-    "rows_mapped", "rows_skipped", "cell_utilisation",
+    "rows_mapped", "rows_skipped", "skip_ratio", "cell_utilisation",
 ]  # fmt: skip
 LAYER = "k=3x3,ic=64,oc=128,in=28x28,stride=1,pad=0,dilation=1,groups=1"
 

@@ -68,6 +68,10 @@ def test_both_factors_are_mapped_as_one_unit(prune, pimsim, repository, tmp_path
         (("--method", "low-rank", "--search", "exact"), "--search with the method 'low-rank': it belongs to 'vwc-sdk'"),
         (("--method", "pattern", "--rank", "1/4"), "--rank with the method 'pattern': it belongs to 'low-rank'"),
         (("--method", "vwc-sdk", "--array", "4x64"), "VWC-SDK"),
+        (("--method", "kerntrol-m", "--array", "512x256", "--threshold", 1), "threshold=1.0: a threshold is"),
+        (("--method", "kerntrol-c"), "the method 'kerntrol-c' without an array"),
+        (("--method", "low-rank", "--threshold", 0.1), "--threshold with the method 'low-rank': it belongs to"),
+        (("--method", "kerntrol",), "pruning method 'kerntrol': must be a known method. Did you mean 'kerntrol-"),
         (("--method", "low-rang",), "pruning method 'low-rang': must be a known method. Did you mean 'low-rank'?"),
         (
             ("--method", "none", "--array", "128x64"),

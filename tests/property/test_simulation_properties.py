@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_chip import chip
 
-from pimsim.hardware.records import Chip
+from pimsim.hardware.records import DISCIPLINES, INDEX_FETCHES, RESOLUTIONS, Chip, Index
 from pimsim.mapping.layout import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import DigitalOp, Geometry, Layer, Network, Precision
+from pimsim.simulation import compiled
 from pimsim.simulation.closed_form import closed_form
 from pimsim.simulation.network import Options, simulate, simulate_layer
 from pimsim.simulation.results import Span
@@ -31,7 +32,7 @@ PER_WEIGHT = 2
 def chips(draw: st.DrawFn, discipline: str | None = None) -> Chip:
     rows, columns = draw(st.sampled_from([8, 12, 16])), draw(st.sampled_from([8, 16]))
     active = draw(st.sampled_from([(rows, columns), (4, columns), (rows, 4), (3, 6)]))
-    return chip(
+    machine = chip(
         rows=rows,
         columns=columns,
         active=active,
@@ -41,13 +42,24 @@ def chips(draw: st.DrawFn, discipline: str | None = None) -> Chip:
         adc_arrays=draw(st.sampled_from([1, 2])),
         adc_interval_fs=draw(st.sampled_from([781, 7000])),
         dac_bits=draw(st.sampled_from([1, 2])),
-        discipline=discipline or draw(st.sampled_from(["pipelined", "multiplexed", "serial"])),
+        discipline=discipline or draw(st.sampled_from(DISCIPLINES)),
         depth=draw(st.sampled_from([1, 2])),
         input_slots=draw(st.sampled_from([1, 2, 3])),
         output_slots=draw(st.sampled_from([1, 2])),
         arrays=2,
         macros=2,
     )
+    adc = replace(machine.macro.adc, resolution=draw(st.sampled_from(RESOLUTIONS)), bits=draw(st.sampled_from([3, 8])))
+    macro = replace(machine.macro, adc=adc)
+    return replace(machine, tile=replace(machine.tile, macro=macro), index=draw(indices()))
+
+
+@st.composite
+def indices(draw: st.DrawFn) -> Index:
+    fetch = draw(st.sampled_from(INDEX_FETCHES))
+    size, latency = (0, 0) if fetch == "image" else (draw(st.integers(1, 16)), draw(st.sampled_from([0, 1000, 9000])))
+    decode = draw(st.sampled_from([0, 0, 800, 60_000, 200_000]))
+    return Index("bitmap", 1e-13, 1e-13, fetch, size, latency, decode)
 
 
 @st.composite
@@ -103,6 +115,7 @@ def test_counts_from_events_equal_formulas_and_probes_change_nothing(
     spans: list[Span] = []
     result = simulate_layer(work, machine)
     assert simulate_layer(work, machine, probe=spans.append) == result
+    assert simulate_layer(work, machine, compiled.play) == result
     if result.arrays:
         assert max(span.end_fs for span in spans) == result.end_fs
         assert result.counts["adc"] == result.conversions
@@ -119,9 +132,7 @@ def test_no_unit_does_two_jobs_at_once(machine: Chip, layer: Layer, method: str)
         assert one[:3] != two[:3] or one[4] <= two[3]
 
 
-@given(
-    st.sampled_from(["pipelined", "serial", "multiplexed"]), st.integers(1, 8), st.integers(1, 16), st.integers(2, 40)
-)
+@given(st.sampled_from(DISCIPLINES), st.integers(1, 8), st.integers(1, 16), st.integers(2, 40))
 @settings(max_examples=60, deadline=None)
 def test_latency_equals_the_closed_form_on_one_array(discipline: str, bits: int, outputs: int, windows: int) -> None:
     machine = chip(discipline=discipline, input_slots=3, output_slots=9)
@@ -203,7 +214,9 @@ def test_doubling_the_converters_halves_the_adc_term_and_keeps_conversions() -> 
     layer = Layer(Geometry("layer", 128, 64, (1, 1), (3, 1)), Precision(4, 4))
     machines = [chip(read_fs=1000, adc_columns=columns) for columns in (128, 64)]
     works = [work_of(layer, machine) for machine in machines]
-    each = [activations(w.rounds[0].arrays[0], 4, m).conversions_each[0] for w, m in zip(works, machines, strict=True)]
+    each = [
+        activations(w.rounds[0].arrays[0], 4, m).reads[0].conversions_each for w, m in zip(works, machines, strict=True)
+    ]
     slow, fast = (burst_fs(m, n)[0] for m, n in zip(machines, each, strict=True))
     assert (slow, fast) == (128 * 781_250, 64 * 781_250)
     results = [simulate_layer(work, machine) for work, machine in zip(works, machines, strict=True)]
@@ -214,8 +227,14 @@ def test_doubling_the_converters_halves_the_adc_term_and_keeps_conversions() -> 
 @settings(max_examples=40, deadline=None)
 def test_conversions_times_energy_is_the_adc_energy(machine: Chip, layer: Layer) -> None:
     """10.7 property 3, with conversions counted from the probe's spans of the adc stage."""
-    result = simulate_layer(work_of(layer, machine), machine)
-    assert result.dynamic_energy_j.get("adc", 0.0) == result.conversions * machine.macro.adc.energy_j
+    result, adc = simulate_layer(work_of(layer, machine), machine), machine.macro.adc
+    each = {bits: result.counts.get(f"adc_{bits}_bits", 0) for bits in range(1, adc.bits + 1)}
+    if adc.resolution == "fixed":
+        assert not any(each.values())
+        each[adc.bits] = result.conversions
+    assert sum(each.values()) == result.conversions
+    energy = sum(count * adc.energy_j * bits / adc.bits for bits, count in each.items())
+    assert result.dynamic_energy_j.get("adc", 0.0) == pytest.approx(energy, rel=1e-12, abs=0)
 
 
 @given(chips(), layers(), st.sampled_from(["row", "ou"]), methods)

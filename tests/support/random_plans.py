@@ -41,7 +41,7 @@ class _Draft:
         if shared and self.crowded:
             resource = shared.split()[0]
         number = self.resources.setdefault(resource, len(self.resources))
-        self.stages.append(Stage(name, number, inputs, jobs, name in ("array", "adc", "shift_add")))
+        self.stages.append(Stage(name, number, inputs, jobs, name in ("index", "array", "adc", "shift_add")))
         return len(self.stages) - 1
 
     def hold(
@@ -120,11 +120,17 @@ def _add_load(draft: _Draft, number: int, shared: bool) -> tuple[int, int]:
 
 
 def _add_stream(draft: _Draft, bus: int, shared: bool) -> tuple[int, int]:
-    """Array, converter (or none: columns are sensed one after another) and shift-add; first and last stage."""
+    """Row selection (or none), array, converter (or none: columns are sensed in turn) and shift-add; array and last."""
     draw = draft.draw
     idle = tuple(draw(st.integers(0, 4)) == 4 for _ in draft.phases)
     units = draw(st.sampled_from([1, 3]))
-    array = source = draft.add("array", (bus,), draft.stepped(idle, units))
+    inputs, index = (bus,), -1
+    if draw(st.integers(0, 2)) == 2:
+        index = draft.add("index", (bus,), draft.stepped(idle, units))
+        inputs = bus, index
+    array = source = draft.add("array", inputs, draft.stepped(idle, units))
+    if index >= 0 and draw(st.integers(0, 3)) < 3:
+        draft.hold("index", index, "start", (array,), draw(st.sampled_from(["start", "leave"])), False, "input")
     if draw(st.integers(0, 4)) < 4:
         converter = "adc 0" if shared and draw(st.booleans()) else ""
         source = draft.add("adc", (array,), draft.stepped(idle, units), converter)
@@ -166,7 +172,7 @@ def _add_window_buffers(
     draw = draft.draw
     merge = next(i for i, stage in enumerate(draft.stages) if stage.name == "merge")
     for read, bus in loads:
-        arrays = tuple(array for array, _ in streams if draft.stages[array].inputs == (bus,))
+        arrays = tuple(array for array, _ in streams if bus in draft.stages[array].inputs)
         if arrays:
             draft.hold("input_register", read, "start", arrays, "leave", True, "input")
         if draw(st.integers(0, 5)) == 5:

@@ -110,6 +110,7 @@ def test_summary_has_the_keys_of_the_contract() -> None:
         "column_tiles": 1,
         "rows_mapped": 1024,
         "rows_skipped": 0,
+        "skip_ratio": 0.0,
         "cell_utilisation": 9 / 16 / 2,
         "arrays": 2,
         "dense_arrays": 2,

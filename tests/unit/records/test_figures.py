@@ -10,9 +10,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
+from figure_boxes import bar_tops, drawn_bars, overlaps
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from pimsim.errors import ResultError
 from pimsim.records.energy_figure import energy, largest
@@ -24,45 +23,6 @@ from pimsim.records.use_figure import busy_over_time, utilisation
 from pimsim.simulation.results import SimulationResult
 
 Results = Callable[..., SimulationResult]
-
-
-def drawn_bars(axes: Axes) -> list[tuple[float, float, float, float]]:
-    """Left, bottom, width and height of every bar of a panel."""
-    boxes = [path.get_extents() for drawn in axes.collections for path in drawn.get_paths()]
-    return [(box.x0, box.y0, box.width, box.height) for box in boxes]
-
-
-def bar_tops(figure: Figure, axes: int) -> list[float]:
-    """Heights of the stacked bars of one panel."""
-    tops: dict[float, float] = {}
-    for left, bottom, width, height in drawn_bars(figure.axes[axes]):
-        middle = round(left + width / 2, 6)
-        tops[middle] = max(tops.get(middle, 0.0), bottom + height)
-    return [tops[place] for place in sorted(tops)]
-
-
-def boxes(figure: Figure) -> list[tuple[str, object]]:
-    """Every visible text with its box on the page."""
-    figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    return [(t.get_text(), t.get_window_extent(renderer)) for t in texts if in_view(t)]
-
-
-def overlaps(figure: Figure) -> list[tuple[str, str]]:
-    """Texts that stand on one another."""
-    found = [(text, box.padded(-1.5)) for text, box in boxes(figure)]  # type: ignore[attr-defined]
-    return [(a, b) for i, (a, box) in enumerate(found) for b, other in found[i + 1 :] if box.overlaps(other)]
-
-
-def in_view(text: Text) -> bool:
-    """Tick labels beyond the limits of their axis are never drawn."""
-    axes = text.axes
-    if axes is None or text not in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
-        return True
-    along_x = text in axes.get_xticklabels()
-    low, high = sorted(axes.get_xlim() if along_x else axes.get_ylim())
-    return low <= text.get_position()[0 if along_x else 1] <= high
 
 
 @pytest.mark.parametrize("layers", [1, 3, 9, 22])
