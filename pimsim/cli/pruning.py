@@ -16,6 +16,8 @@ _EXAMPLES = examples(
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pairs --entries 4 --out c.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method garos --rows 300 --array 512x256 "
     "--out d.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pim-prune --array 128x128 --keep 0.25 "
+    "--out g.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method vwc-sdk --array 512x256 --epochs 3 "
     "--lr 0.01 --out e.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method low-rank --rank 1/4 --groups 4 "
@@ -50,6 +52,12 @@ def _prune(
     sparsity: own.Sparsity = None,
     segment: own.Segment = None,
     n_of_m: own.NOfM = None,
+    column_group: own.ColumnGroup = None,
+    mode: own.Mode = None,
+    fill_up: own.FillUp = None,
+    scope: own.Scope = None,
+    exempt: own.Exempt = None,
+    nonzeros: own.Nonzeros = None,
     threshold: own.Threshold = None,
     array: own.Array = None,
     columns_per_weight: own.ColumnsPerWeight = None,
@@ -106,7 +114,8 @@ def _prune(
         network, data, out, checkpoint=checkpoint, method=method, keep=tuple(keep or ()), layers=tuple(layers or ()),
         entries=entries, dimension=dimension, patterns=patterns, connectivity=connectivity, rows=rows,
         families=tuple(families or ()), concentration=concentration, ranking=ranking, power=power, sparsity=sparsity,
-        segment=segment, n_of_m=n_of_m, threshold=threshold, array=array, columns_per_weight=columns_per_weight,
+        segment=segment, n_of_m=n_of_m, column_group=column_group, mode=mode, fill_up=fill_up, scope=scope,
+        exempt=exempt, nonzeros=nonzeros, threshold=threshold, array=array, columns_per_weight=columns_per_weight,
         hardware=hardware,
         mapping=mapping, search=search, convention=convention, accuracy_drop=accuracy_drop, rank=rank, groups=groups,
         weight_quantizer=weight_quantizer, weight_bits=weight_bits, activation_bits=activation_bits,

@@ -52,8 +52,12 @@ def _run(
     mapping: Annotated[str | None, typer.Option(help="Mapper: im2col, sdk, vw-sdk, ...  [default: im2col]")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
-    skip: Annotated[str | None, typer.Option(help="Zeros left out: none, row, ou or array.  [default: none]")] = None,
-    pack: Annotated[str | None, typer.Option(help="Kept rows stay in their tile, or refill a layer's arrays.")] = None,
+    skip: Annotated[
+        str | None, typer.Option(help="Zeros left out: none, row, ou, column, block or array.  [default: none]")
+    ] = None,
+    pack: Annotated[
+        str | None, typer.Option(help="Kept rows or columns stay in their tile, or refill a layer's arrays.")
+    ] = None,
     compact: Annotated[
         bool | None,
         typer.Option(

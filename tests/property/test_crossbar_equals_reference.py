@@ -28,6 +28,9 @@ SKIPS: tuple[dict[str, Any], ...] = (
     {"skip": "array"},
     {"skip": "ou"},
     {"skip": "ou", "compact": False},
+    {"skip": "column"},
+    {"skip": "column", "pack": "layer"},
+    {"skip": "block", "pack": "layer"},
 )
 ROWS = 24
 
