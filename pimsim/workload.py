@@ -40,7 +40,7 @@ class Workload(BaseModel):
         set: dotted path to value, changes of the hardware such as ``tile.macro.adc.bits: 6``.
         mapping, mapping_options: a registered mapper and its options.
         convention: ``same`` (the layer's own padding and stride) or ``valid`` (as published; shapes only).
-        skip, pack: row-skipping granularity and packing (`pimsim.mapping.skipping`).
+        skip, pack: granularity of skipping and packing (`pimsim.mapping.skipping`).
         compact: for skip ``ou``, whether kept rows close up to full operation units; None: they do.
         arrays: array tiles programmed at a time; None: all resident.
         layers: ``sequential`` (one after another) or ``pipelined`` (all at the same time).

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pimsim.api.mapping import MapResult
 
 if TYPE_CHECKING:
+    from pimsim.api.array_study import ArrayStudy
     from pimsim.api.comparing import Comparison
     from pimsim.api.result import Result
     from pimsim.pruning.prune import PruneResult
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MapResult", "Result", "compare", "compare_methods", "map", "plot", "preset_text", "presets", "prune", "run",
-    "simulate", "trace",
-    "validate",
+    "simulate", "study_arrays", "trace", "validate",
 ]  # fmt: skip
 
 
@@ -138,6 +138,13 @@ def map(  # the command's name; nothing below uses the builtin
         layers_of(layer, shapes), target, mapping, options,
         keep=keep, skip=skip, pack=pack, compact=compact, convention=convention,
     )  # fmt: skip
+
+
+def study_arrays(path: str | Path, show_progress: bool = False) -> ArrayStudy:
+    """Array sizes and aspect ratios for pruned networks; see `pimsim.api.array_study.study_arrays`."""
+    from pimsim.api.array_study import study_arrays as study
+
+    return study(path, show_progress)
 
 
 def compare(

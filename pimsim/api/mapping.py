@@ -68,7 +68,8 @@ class MapResult:
 
     @property
     def total(self) -> dict[str, int | float]:
-        """Sums over the layers: cycles, windows, arrays, rows mapped and skipped, and the skip ratio.
+        """Sums over the layers: cycles, windows, arrays in use and of the dense layout, rows mapped and skipped, and
+        the skip ratio.
 
         Arrays with operation units add the units that are read for one window and input step, and those of the dense
         layout.
@@ -84,6 +85,7 @@ class MapResult:
             "cycles": sum(placement.cycles for placement in self.placements),
             "windows": sum(placement.mapping.windows for placement in self.placements),
             "arrays": sum(len(placement.tiles) for placement in self.placements),
+            "dense_arrays": sum(len(placement.mapping.tiles) for placement in self.placements),
             "rows_mapped": rows,
             "rows_skipped": skipped,
             "skip_ratio": skipped / rows,

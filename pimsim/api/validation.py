@@ -8,11 +8,11 @@ from pimsim.errors import ConfigError
 
 
 def validate_file(path: Path) -> str:
-    """What a file without faults is: ``hardware``, ``workload``, ``shapes``, ``published`` or ``comparison``.
+    """What a file without faults is: ``hardware``, ``workload``, ``shapes``, ``published``, ``comparison``, ``study``.
 
     A file with ``layers`` is a shape table, one with ``tables`` a paper's published tables, one with ``compare`` a
-    comparison, one with ``network`` or ``shapes`` a workload, every other one hardware. A workload is checked together
-    with the hardware and the shape table that it names.
+    comparison, one with ``networks`` an array study, one with ``network`` or ``shapes`` a workload, every other one
+    hardware. A workload is checked together with the hardware and the shape table that it names.
 
     Raises:
         ConfigError: what is wrong, with file and line.
@@ -26,6 +26,11 @@ def validate_file(path: Path) -> str:
         from pimsim.network.published import load_published
 
         load_published(path)
+    elif kind == "study":
+        from pimsim.api.array_study_file import read_study
+        from pimsim.hardware.loading import load_chip
+
+        load_chip(read_study(path).hardware)
     elif kind == "comparison":
         from pimsim.api.comparison_entries import read_comparison
 
@@ -51,6 +56,8 @@ def kind_of(path: Path) -> str:
         return "shapes"
     if isinstance(getattr(keys.get("tables"), "value", None), list):
         return "published"
+    if isinstance(getattr(keys.get("networks"), "value", None), list):
+        return "study"
     if isinstance(getattr(keys.get("compare"), "value", None), list):
         return "comparison"
     return "workload" if is_workload(keys) else "hardware"

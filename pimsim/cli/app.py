@@ -13,6 +13,7 @@ from pimsim.cli.output import examples
 from pimsim.cli.pruning import prune_command
 from pimsim.cli.running import run_command
 from pimsim.cli.stored import plot_command, trace_command
+from pimsim.cli.studying import arrays_command
 
 _HELP = """Cycle-level simulator for crossbar processing-in-memory.
 
@@ -41,6 +42,7 @@ def build_app() -> typer.Typer:
     run_command(app)
     map_command(app)
     compare_command(app)
+    arrays_command(app)
     plot_command(app)
     trace_command(app)
     validate_command(app)

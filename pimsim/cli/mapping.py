@@ -65,9 +65,12 @@ def _map(
         str | None, typer.Option(help="Kernel positions kept in every channel, row by row: 000111111 drops row one.")
     ] = None,
     skip: Annotated[
-        str | None, typer.Option(help="none, row, ou or array.  [default: row with --keep, none without]")
+        str | None,
+        typer.Option(help="none, row, ou, column, block or array.  [default: row with --keep, none without]"),
     ] = None,
-    pack: Annotated[str, typer.Option(help="tile keeps tiles apart, layer refills arrays with kept rows.")] = "tile",
+    pack: Annotated[
+        str, typer.Option(help="tile keeps tiles apart, layer refills arrays with kept rows or columns.")
+    ] = "tile",
     compact: Annotated[
         bool | None,
         typer.Option(

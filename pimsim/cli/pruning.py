@@ -16,6 +16,8 @@ _EXAMPLES = examples(
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pairs --entries 4 --out c.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method garos --rows 300 --array 512x256 "
     "--out d.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pim-prune --array 128x128 --keep 0.25 "
+    "--out g.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method prap --weight-bits 8 --targets 0.25 "
     "--epochs 8 --lr 0.01 --out p.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method vwc-sdk --array 512x256 --epochs 3 "
@@ -52,8 +54,13 @@ def _prune(
     sparsity: own.Sparsity = None,
     segment: own.Segment = None,
     n_of_m: own.NOfM = None,
-    threshold: own.Threshold = None,
+    column_group: own.ColumnGroup = None,
     mode: own.Mode = None,
+    fill_up: own.FillUp = None,
+    scope: own.Scope = None,
+    exempt: own.Exempt = None,
+    nonzeros: own.Nonzeros = None,
+    threshold: own.Threshold = None,
     shapes: own.Shapes = None,
     targets: own.Targets = None,
     share: own.Share = None,
@@ -115,7 +122,8 @@ def _prune(
         network, data, out, checkpoint=checkpoint, method=method, keep=tuple(keep or ()), layers=tuple(layers or ()),
         entries=entries, dimension=dimension, patterns=patterns, connectivity=connectivity, rows=rows,
         families=tuple(families or ()), concentration=concentration, ranking=ranking, power=power, sparsity=sparsity,
-        segment=segment, n_of_m=n_of_m, threshold=threshold, mode=mode, shapes=tuple(shapes or ()),
+        segment=segment, n_of_m=n_of_m, column_group=column_group, mode=mode, fill_up=fill_up, scope=scope,
+        exempt=exempt, nonzeros=nonzeros, threshold=threshold, shapes=tuple(shapes or ()),
         targets=tuple(targets or ()), share=share, project=tuple(project or ()), mask_penalty=mask_penalty,
         reuse_penalty=reuse_penalty, array=array, columns_per_weight=columns_per_weight, hardware=hardware,
         mapping=mapping, search=search, convention=convention, accuracy_drop=accuracy_drop, rank=rank, groups=groups,

@@ -12,22 +12,28 @@ Method = Annotated[
         help="none: quantization-aware training only. One pattern of a set for each layer, channel or kernel: pattern "
         "(your own set), pairs (those that free most rows), patdnn (those that the trained network has most often), "
         "random, pconv. A given number of rows: garos (exactly, by integer program), row-efficient, row. A share of "
-        "the weights: magnitude, filter, channel, column, n-m. Weight patterns of operation units: prap (shapes, and "
-        "patterns that repeat others up to a shift). Of another structure: vwc-sdk (remove the channels that do not "
-        "fill an array, in rounds), low-rank (turn each convolution into two thin ones), kerntrol-m (leave out rows "
-        "that few outputs of a window use), kerntrol-c (the same, every cell left becomes a weight); these start from "
-        "--checkpoint, and fine-tune for --epochs (0: not at all)."
+        "the weights: magnitude, filter, channel, column, n-m. Blocks of the unrolled matrix: "
+        "pim-prune (parts of rows or columns, packed again), crossbar (whole arrays), ou-row (rows of a group of "
+        "columns), tiny-adc (all but few weights of a column, for an ADC of few bits). Weight patterns of operation "
+        "units: prap (shapes, and patterns that repeat others up to a shift). Of another structure: vwc-sdk "
+        "(remove the channels that do not fill an array, in rounds), low-rank (turn each convolution into two thin "
+        "ones), kerntrol-m (leave out rows that few outputs of a window use), kerntrol-c (the same, every cell left "
+        "becomes a weight); these start from --checkpoint, and fine-tune for --epochs (0: not at all)."
     ),
 ]
 Keep = Annotated[
     list[str] | None,
-    typer.Option(help="[pattern] Candidate, 000111111; may be repeated.  [default: the four without a border line]"),
+    typer.Option(
+        help="[pattern] Candidate, 000111111; may be repeated.  [default: the four without a border line]  "
+        "[pim-prune, crossbar, ou-row] Share that stays, 0.25 or 1/4.  [default: 0.5]"
+    ),
 ]
 Layers = Annotated[
     list[str] | None,
     typer.Option(
         help="[all but none, vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as "
-        "outputs; low-rank: all convolutions larger than 1x1 but the first; prap: all but the first and the last]"
+        "outputs; pim-prune, crossbar, ou-row, tiny-adc: all; low-rank: all convolutions larger than 1x1 but the "
+        "first; prap: all but the first and the last]"
     ),
 ]
 Threshold = Annotated[
@@ -89,12 +95,37 @@ NOfM = Annotated[
     str | None,
     typer.Option("--n-of-m", help="[n-m] Channels that stay of how many, N:M.  [default: 2:4]"),
 ]
+ColumnGroup = Annotated[
+    int | None,
+    typer.Option(
+        help="[n-m, ou-row] Neighbouring output channels that share what stays.  [default: n-m: all; ou-row: 8]"
+    ),
+]
 Mode = Annotated[
     str | None,
     typer.Option(
-        help="[prap] shape+similar, or a method that it is compared with: shape, similar, identical, structure, "
-        "structure+identical, orc, naive.  [default: shape+similar]"
+        help="[pim-prune] row, column, best (whichever takes fewer arrays, for each layer) or both (experimental).  "
+        "[default: best]  [prap] shape+similar, or a method that it is compared with: shape, similar, identical, "
+        "structure, structure+identical, orc, naive.  [default: shape+similar]"
     ),
+]
+FillUp = Annotated[
+    bool | None,
+    typer.Option(help="[pim-prune] Keep more segments while that costs no array.  [default: fill-up]"),
+]
+Scope = Annotated[
+    str | None,
+    typer.Option(help="[pim-prune] Rank segments within each layer, or over the network.  [default: layer]"),
+]
+Exempt = Annotated[
+    str | None,
+    typer.Option(
+        help="[pim-prune, crossbar, ou-row, tiny-adc] Layers that stay dense: none, first (convolution), last (linear "
+        "layer) or first-last.  [default: none]"
+    ),
+]
+Nonzeros = Annotated[
+    int | None, typer.Option(help="[tiny-adc] Weights that stay in a column of an array.  [default: 16]")
 ]
 Shapes = Annotated[
     list[float] | None,
@@ -128,13 +159,15 @@ Array = Annotated[
     str | None,
     typer.Option(
         help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Array whose parallel windows count, "
-        "ROWSxCOLUMNS; for vwc-sdk the one to fill."
+        "ROWSxCOLUMNS; for vwc-sdk the one to fill. [pim-prune, crossbar, tiny-adc] Array that the matrix is cut for.  "
+        "[default: 128x128]"
     ),
 ]
 ColumnsPerWeight = Annotated[
     int | None,
     typer.Option(
-        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Columns that one weight takes, with "
+        help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c, pim-prune, crossbar] Columns that "
+        "one weight takes, with "
         "--array.  [default: 1]"
     ),
 ]

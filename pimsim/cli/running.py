@@ -53,9 +53,11 @@ def _run(
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
     skip: Annotated[
-        str | None, typer.Option(help="What is left out: none, row, ou, repeat or array.  [default: none]")
+        str | None, typer.Option(help="Left out: none, row, ou, repeat, column, block or array.  [default: none]")
     ] = None,
-    pack: Annotated[str | None, typer.Option(help="Kept rows stay in their tile, or refill a layer's arrays.")] = None,
+    pack: Annotated[
+        str | None, typer.Option(help="Kept rows or columns stay in their tile, or refill a layer's arrays.")
+    ] = None,
     compact: Annotated[
         bool | None,
         typer.Option(

@@ -128,7 +128,7 @@ def _product(mapping: Mapping, parts: list[ProgrammedRows], precision: Precision
     offsets = np.concatenate([mapping.row_offsets(p.rows) for p in parts])
     _, first, row = np.unique(offsets, return_index=True, return_inverse=True)
     rows = Rows(*(np.concatenate([getattr(p.rows, axis) for p in parts])[first] for axis in ("channel", "y", "x")))
-    places = np.concatenate([_places(mapping, p.columns) for p in parts])
+    places = np.concatenate([mapping.output_numbers(p.columns) for p in parts])
     _, first, column = np.unique(places, return_index=True, return_inverse=True)
     columns = Columns(
         *(np.concatenate([getattr(p.columns, axis) for p in parts])[first] for axis in ("output", "a", "b"))
@@ -141,12 +141,6 @@ def _product(mapping: Mapping, parts: list[ProgrammedRows], precision: Precision
         weights[here] += part.weights
         rows_done, columns_done = rows_done + r, columns_done + c
     return DenseProduct(WindowPort(mapping, rows, columns), weights, _exact_kind(weights, precision))
-
-
-def _places(mapping: Mapping, columns: Columns) -> NDArray[np.int64]:
-    """A number for each (output channel, position in the window)."""
-    height, width = mapping.outputs
-    return (columns.output.astype(np.int64) * height + columns.a) * width + columns.b
 
 
 def _exact_kind(weights: NDArray[np.int64], precision: Precision) -> np.dtype[Any]:

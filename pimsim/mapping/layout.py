@@ -147,11 +147,11 @@ class Columns:
 class ArrayTile:
     """One array programming: its rows, its weight columns, and where it stands in the layer.
 
-    Tiles with the same ``block`` and ``column_tile`` add up to the same outputs; tiles with the
-    same ``block`` and ``row_tile`` read the same inputs. A block is one group of a grouped
-    convolution, or several groups packed block-diagonally. ``kept`` says which of the rows each column group
-    drives; None: every group drives all of them. ``repeats`` says which operation units take their results from others;
-    None: none of them.
+    In the dense layout tiles with the same ``block`` and ``column_tile`` add up to the same outputs, and tiles
+    with the same ``block`` and ``row_tile`` read the same inputs; what is left after skipping says so by its
+    ``columns`` and ``rows`` alone. A block is one group of a grouped convolution, or several groups packed
+    block-diagonally. ``kept`` says which of the rows each column group drives; None: every group drives all of them.
+    ``repeats`` says which operation units take their results from others; None: none of them.
     """
 
     block: int
@@ -379,6 +379,11 @@ class Mapping:
         flat = (columns.output.astype(np.intp) * out_h + y) * out_w + x
         return np.where((y < out_h) & (x < out_w), flat, -1)
 
+    def output_numbers(self, columns: Columns) -> NDArray[np.int64]:
+        """A number for the output (channel, position in the window) that each weight column adds to, (C,)."""
+        height, width = self.outputs
+        return (columns.output.astype(np.int64) * height + columns.a) * width + columns.b
+
     def nonzero_per_row(self, rows: Rows, columns: Columns, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """Nonzero weight cells in each row over the given columns, (R,).
 
@@ -388,10 +393,9 @@ class Mapping:
             nonzero: of `Geometry.weight_shape`, which weights are not zero; None counts every cell that holds a
                 weight.
         """
-        g = self.view
         total = np.zeros(len(rows), dtype=np.int64)
         positions = columns.a.astype(np.int64) * self.outputs[1] + columns.b
-        kernels = self._kernels(columns)
+        kernels = self.kernels_of(columns)
         counts: dict[bytes, NDArray[np.int64]] = {}
         for position in np.unique(positions):
             here = positions == position
@@ -400,9 +404,8 @@ class Mapping:
                 counts[key] = self._count_outputs(columns.output[here], kernels[here], nonzero)
             count = counts[key]
             a, b = divmod(int(position), self.outputs[1])
-            k_y, fits_y = _tap(rows.y, self._shift(a, 0), g.dilation[0], g.kernel[0])
-            k_x, fits_x = _tap(rows.x, self._shift(b, 1), g.dilation[1], g.kernel[1])
-            total += np.where(fits_y & fits_x, count[rows.channel, k_y, k_x], 0)
+            k_y, k_x, fits = self.taps_at(rows, a, b)
+            total += np.where(fits, count[rows.channel, k_y, k_x], 0)
         return total
 
     def nonzero_per_group(self, rows: Rows, columns: Columns, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
@@ -411,11 +414,18 @@ class Mapping:
         groups = [columns.take(slice(i, i + size)) for i in range(0, len(columns), size)]
         return np.stack([self.nonzero_per_row(rows, group, nonzero) for group in groups], axis=1)
 
+    def taps_at(self, rows: Rows, a: int, b: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+        """The kernel position over each row for the output at (a, b) of a window, and whether there is one, (R,)."""
+        g = self.view
+        k_y, fits_y = _tap(rows.y, self._shift(a, 0), g.dilation[0], g.kernel[0])
+        k_x, fits_x = _tap(rows.x, self._shift(b, 1), g.dilation[1], g.kernel[1])
+        return k_y, k_x, fits_y & fits_x
+
     def _shift(self, output: _Place, d: int) -> _Place:
         """Pixels from the corner of the window to the kernel place of its ``output``-th output in one dimension."""
         return output // self.view.place_outputs[d] * self.view.place_stride[d]
 
-    def _kernels(self, columns: Columns) -> NDArray[np.int64]:
+    def kernels_of(self, columns: Columns) -> NDArray[np.int64]:
         """The kernel that each weight column holds, a number in the first axis of the weight, (C,)."""
         n_h, n_w = self.geometry.phases
         return (columns.output.astype(np.int64) * n_h + columns.a % n_h) * n_w + columns.b % n_w
@@ -461,7 +471,7 @@ class Mapping:
         """
         k_y, k_x, used = self.taps(tile)
         ic, _ = self.geometry.group_channels
-        values = weight[self._kernels(tile.columns)[None, :], (tile.rows.channel % ic)[:, None], k_y, k_x]
+        values = weight[self.kernels_of(tile.columns)[None, :], (tile.rows.channel % ic)[:, None], k_y, k_x]
         return np.where(used, values, 0)
 
 

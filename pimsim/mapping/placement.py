@@ -17,15 +17,15 @@ class Placement:
 
     Attributes:
         mapping: the dense layout.
-        skip: granularity, ``none``, ``row``, ``ou``, ``repeat`` or ``array``.
-        pack: ``tile`` (every tile keeps its own array) or ``layer`` (kept rows refill arrays).
-        tiles: the arrays in use, each with its driven rows, in the mapping's order; the tiles with the
-            same block and column tile still add up to that column tile's outputs. Unlike in the dense layout, tiles
-            with the same block and row tile may drive different rows; those that drive the same share their `Rows`
-            where the arrays are packed per tile.
+        skip: granularity, ``none``, ``row``, ``column``, ``ou``, ``repeat`` or ``array``.
+        pack: ``tile`` (every tile keeps its own array) or ``layer`` (kept rows or columns refill arrays).
+        tiles: the arrays in use, each with its driven rows and its columns, in the mapping's order. Which outputs an
+            array adds to, its ``columns`` say: columns that refilled arrays belong to several column tiles. Unlike
+            in the dense layout, tiles with the same block and row tile may drive different rows; those that drive
+            the same share their `Rows` where the arrays are packed per tile.
         rows_mapped: rows over the dense tiles.
         rows_skipped: rows of those that no column group drives.
-        index_bits: storage that tells which rows are kept (`hardware.md` 3.7); 0 when nothing is skipped.
+        index_bits: storage that tells which rows or columns are kept (`hardware.md` 3.7); 0 when nothing is skipped.
         stored_bits: bits of a weight in the cells where these hold less than the weight (``repeat``); None elsewhere.
         nonzero_cells: cells that hold a nonzero weight; None when the layer has no weights.
     """
@@ -55,6 +55,21 @@ class Placement:
         """Arrays dense / arrays used; infinite when nothing is left."""
         return len(self.mapping.tiles) / len(self.tiles) if self.tiles else float("inf")
 
+    @property
+    def scattered(self) -> bool:
+        """Whether columns left their place, so that every sum has to find the output that it adds to (dislocation)."""
+        return self.skip == "column" and self.pack == "layer" and self.index_bits > 0
+
+    @cached_property
+    def columns_mapped(self) -> int:
+        """Weight columns over the dense tiles; a column that runs through two row tiles counts twice."""
+        return sum(len(tile.columns) for tile in self.mapping.tiles)
+
+    @cached_property
+    def columns_skipped(self) -> int:
+        """Weight columns of those that no array holds any more."""
+        return self.columns_mapped - sum(len(tile.columns) for tile in self.tiles)
+
     @cached_property
     def row_tiles(self) -> int:
         """Arrays left in row direction, the most of any block and column tile; 0 when nothing is left."""
@@ -69,7 +84,7 @@ class Placement:
     @cached_property
     def weight_cells(self) -> int:
         """Cells of the driven rows that hold a weight, zero or not; one weight column counts once."""
-        if self.rows_skipped == 0 and all(tile.kept is None for tile in self.tiles):
+        if self.tiles == self.mapping.tiles:
             return self.mapping.weight_cells
         return sum(self._weight_cells(tile) for tile in self.tiles)
 

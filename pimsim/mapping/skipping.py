@@ -1,4 +1,4 @@
-"""Which rows or arrays need not be driven, decided on the explicit layout."""
+"""Which rows, columns or arrays need not be driven, decided on the explicit layout."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from pimsim.errors import MappingError, nearest
+from pimsim.mapping.column_skipping import columns_left
 from pimsim.mapping.index_cost import INDEX_FORMATS, index_bits
 from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Rows
 from pimsim.mapping.placement import Placement
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-#: ``tile``: every tile keeps its own array; ``layer``: kept rows of a column tile refill arrays.
+#: ``tile``: every tile keeps its own array; ``layer``: kept rows of a column tile, or kept columns of a row tile,
+#: refill arrays.
 PACKS = ("tile", "layer")
+#: Granularities whose kept parts can refill arrays.
+REFILLED = ("row", "column", "block")
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,18 @@ def place(
             which is taken as dense.
         skip: ``none``; ``row``: rows that are zero in every column of their array tile; ``ou``: in each column group
             of the array's operation unit, the rows that are zero in all its columns; ``repeat``: operation units that
-            are zero, or equal to another one of the same rows up to powers of two (`units_left`); ``array``: tiles
-            without a nonzero cell.
-        pack: for ``row``, ``tile`` (each tile keeps its driven rows) or ``layer`` (the kept rows of a block and
-            column tile refill arrays).
-        index_format: for ``row``, a key of `pimsim.mapping.index_cost.INDEX_FORMATS`. An array in use indexes the
-            rows of its dense tile; refilled arrays index all dense rows of their column tile. No index is needed
-            where nothing is skipped. For ``ou`` each column group has an index of its own: of the rows of its dense
-            tile or, without ``compact``, of their operation units.
+            are zero, or equal to another one of the same rows up to powers of two (`units_left`); ``column``: columns
+            that are zero in every row of their array tile; ``block``: rows or columns, whichever leaves fewer arrays
+            (then the smaller index, then rows), as PIM-Prune chooses for each layer; ``array``: tiles without a
+            nonzero cell.
+        pack: ``tile`` (each tile keeps its driven rows or columns) or ``layer``: the kept rows of a block and column
+            tile, or the kept columns of a block and row tile, refill arrays. Columns that moved have to send
+            their sums elsewhere: `Placement.scattered`.
+        index_format: for rows and columns, a key of `pimsim.mapping.index_cost.INDEX_FORMATS`. An array in use
+            indexes the rows or columns of its dense tile; refilled arrays index all dense rows of their column tile,
+            or all dense columns of their row tile. No index is needed where nothing is skipped. For ``ou`` each
+            column group has an index of its own: of the rows of its dense tile or, without ``compact``, of their
+            operation units.
         compact: for ``ou``, whether the rows that a column group keeps close up to full operation units (None: they
             do); if not, rows keep their places, and only operation units without a nonzero cell are left out.
 
@@ -119,13 +127,21 @@ def place(
             than those of the weight (`pattern_bits`).
 
     Raises:
-        MappingError: an unknown granularity, packing or index format, refilling without row skipping, ``compact``
-            false without unit skipping, weights of the wrong shape, or repeats without weights.
+        MappingError: an unknown granularity, packing or index format, refilling without rows or columns left
+            out, ``compact`` false without unit skipping, weights of the wrong shape, or repeats without
+            weights.
     """
     _check(mapping, weight, skip, pack, index_format, compact)
     if skip == "repeat":
         return _repeats(mapping, weight, index_format, stored_bits)
+    if skip == "block":
+        either = (place(mapping, weight, one, pack, index_format) for one in ("row", "column"))
+        return min(either, key=lambda placed: (len(placed.tiles), placed.index_bits))
+    if skip == "none" and weight is None:
+        return Placement(mapping, skip, pack, mapping.tiles, mapping.rows_mapped, 0)
     nonzero = None if weight is None else weight != 0
+    if skip == "column":
+        return _without_columns(mapping, nonzero, pack, index_format)
     choices = _Skipping(pack, index_format, mapping.array, compact is not False)
     column_tiles = list(_column_tiles(mapping, nonzero))
     left = [GRANULARITIES[skip](column_tile, choices) for column_tile in column_tiles]
@@ -162,6 +178,21 @@ def _repeats(
 
 def _nonzero_cells(mapping: Mapping, weight: NDArray[np.int64]) -> int:
     return sum(int(n.sum()) for column_tile in _column_tiles(mapping, weight != 0) for n in column_tile.nonzero)
+
+
+def _without_columns(mapping: Mapping, nonzero: NDArray[np.bool_] | None, pack: str, index_format: str) -> Placement:
+    """Granularity ``column``."""
+    left = columns_left(mapping, nonzero, pack, index_format)
+    return Placement(
+        mapping=mapping,
+        skip="column",
+        pack=pack,
+        tiles=left.tiles,
+        rows_mapped=mapping.rows_mapped,
+        rows_skipped=mapping.rows_mapped - sum(len(tile.rows) for tile in left.tiles),
+        index_bits=left.index_bits,
+        nonzero_cells=None if nonzero is None else left.nonzero_cells,
+    )
 
 
 def _keep_all(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
@@ -220,12 +251,12 @@ def _keep_units(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
     return _Left(tiles, bits)
 
 
-#: What each granularity leaves of one column tile; a new granularity is one function and one line here.
+#: What each granularity that works on rows leaves of one column tile.
 GRANULARITIES: MappingProxyType[str, Callable[[_ColumnTile, _Skipping], _Left]] = MappingProxyType(
     {"none": _keep_all, "row": _keep_rows, "ou": _keep_units, "array": _keep_arrays}
 )
-#: All granularities; ``repeat`` looks at column tiles side by side.
-SKIPS = (*GRANULARITIES, "repeat")
+#: All granularities.
+SKIPS = (*GRANULARITIES, "repeat", "column", "block")
 
 
 def _column_tiles(mapping: Mapping, nonzero: NDArray[np.bool_] | None) -> Iterable[_ColumnTile]:
@@ -253,12 +284,12 @@ def _check(
     ):
         if value not in known:
             raise MappingError(f"{kind} '{value}'", f"unknown {kind}", name, nearest(value, known))
-    if pack == "layer" and skip != "row":
+    if pack == "layer" and skip not in REFILLED:
         raise MappingError(
             f"pack 'layer' with skip '{skip}'",
-            "only kept rows can refill arrays",
+            "only kept rows or columns can refill arrays",
             name,
-            "Use skip 'row', or pack 'tile'",
+            "Use skip 'row', 'column' or 'block', or pack 'tile'",
         )
     if compact is not None and skip != "ou":
         raise MappingError(

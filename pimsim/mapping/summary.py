@@ -13,11 +13,11 @@ def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlace
     """The layer's mapping as plain values, in the order of the published contract.
 
     ``window`` is [height, width] in input pixels. ``cycles``, tiles and ``cell_utilisation`` count the arrays
-    that are left after skipping; ``rows_mapped`` counts the dense layout. With groups one after another,
-    cycles = windows x tiles over all groups. On arrays with operation units, ``unit_steps`` are the units that are read
-    for one window and input step, and ``dense_unit_steps`` those of the dense layout. ``options`` are the mapper's. A
-    mapping in stages adds ``stages``, a summary of each with its name; window and tiles are then those of the first
-    stage, the other counts of all.
+    that are left after skipping, ``arrays`` over all groups; ``rows_mapped`` and ``dense_arrays`` count the dense
+    layout. With groups one after another, cycles = windows x tiles over all groups. On arrays with operation units,
+    ``unit_steps`` are the units that are read for one window and input step, and ``dense_unit_steps`` those of the
+    dense layout. ``options`` are the mapper's. A mapping in stages adds ``stages``, a summary of each with its name;
+    window and tiles are then those of the first stage, the other counts of all.
     """
     values = {
         "mapping": mapping.method,
@@ -32,6 +32,8 @@ def summary(mapping: Mapping | StagedMapping, placement: Placement | StagedPlace
         "rows_skipped": placement.rows_skipped,
         "skip_ratio": placement.skip_ratio,
         "cell_utilisation": placement.cell_utilisation,
+        "arrays": len(placement.tiles),
+        "dense_arrays": len(mapping.tiles),
         "options": dict(mapping.options),
     }
     if mapping.array.unit is not None:

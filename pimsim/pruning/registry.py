@@ -16,20 +16,24 @@ from pimsim.errors import PruningError, nearest
 from pimsim.pruning.methods.base import MaskMethod
 from pimsim.pruning.methods.channel import ChannelPruning
 from pimsim.pruning.methods.column import ColumnPruning
+from pimsim.pruning.methods.crossbar import CrossbarPruning
 from pimsim.pruning.methods.filters import FilterPruning
 from pimsim.pruning.methods.garos import Garos
 from pimsim.pruning.methods.kerntrol import KERNTROL_METHODS
 from pimsim.pruning.methods.magnitude import MagnitudePruning
 from pimsim.pruning.methods.n_m import SharedNOfM
 from pimsim.pruning.methods.none import NoPruning
+from pimsim.pruning.methods.ou_row import OuRowPruning
 from pimsim.pruning.methods.pairs import Pairs
 from pimsim.pruning.methods.patdnn import PatDnn
 from pimsim.pruning.methods.pattern import GivenPatterns
 from pimsim.pruning.methods.pconv import PConv
+from pimsim.pruning.methods.pim_prune import PimPrune
 from pimsim.pruning.methods.prap import Prap
 from pimsim.pruning.methods.random_patterns import RandomPatterns
 from pimsim.pruning.methods.row import RowPruning
 from pimsim.pruning.methods.row_efficient import RowEfficient
+from pimsim.pruning.methods.tiny_adc import TinyAdc
 
 ENTRY_POINT_GROUP = "pimsim.pruning"
 #: Methods that change the layers themselves: `pimsim.pruning.structured`, by way of `pimsim.api.pruning`.
@@ -37,7 +41,8 @@ STRUCTURAL_METHODS = ("vwc-sdk", "low-rank", *KERNTROL_METHODS)
 
 _METHODS: tuple[type[MaskMethod], ...] = (
     NoPruning, GivenPatterns, Pairs, PatDnn, RandomPatterns, PConv, Garos, RowEfficient, RowPruning,
-    MagnitudePruning, FilterPruning, ChannelPruning, ColumnPruning, SharedNOfM, Prap,
+    MagnitudePruning, FilterPruning, ChannelPruning, ColumnPruning, SharedNOfM,
+    PimPrune, CrossbarPruning, OuRowPruning, TinyAdc, Prap,
 )  # fmt: skip
 METHODS: Mapping[str, type[MaskMethod]] = MappingProxyType({method.name: method for method in _METHODS})
 #: Options that a method takes from the training run.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from pimsim.errors import PruningError, nearest
-from pimsim.pruning.fake_quantization import weight_layers
+from pimsim.pruning.fake_quantization import WeightLayer, weight_layers
 
 
 def is_eligible(layer: nn.Conv2d) -> bool:
@@ -45,6 +45,41 @@ def chosen_layers(
             "pattern pruning needs at least one layer",
             fix="Name the layers to prune",
         )
+    return found
+
+
+#: Layers that a method for arrays may leave dense.
+EXEMPTIONS = ("none", "first", "last", "first-last")
+
+
+def chosen_weights(network: nn.Module, names: Sequence[str] = (), exempt: str = "none") -> dict[str, WeightLayer]:
+    """The named layers, or all convolutions and linear layers, by dotted name.
+
+    Args:
+        network: read, not changed.
+        names: layers; empty means all.
+        exempt: one of `EXEMPTIONS`: whether the first convolution, the last linear layer or both stay dense. A named
+            layer is never exempt.
+
+    Raises:
+        PruningError: an unknown name or exemption, or nothing left to prune.
+    """
+    if exempt not in EXEMPTIONS:
+        raise PruningError(f"exempt '{exempt}'", "unknown exemption", fix=nearest(exempt, EXEMPTIONS))
+    layers = weight_layers(network)
+    for name in names:
+        if name not in layers:
+            raise PruningError(f"layer {name!r}", "must name a layer with weights", fix=nearest(name, layers))
+    if names:
+        return {name: layer for name, layer in layers.items() if name in names}
+    dense = set()
+    if exempt.startswith("first"):
+        dense |= {name for name in list(layers)[:1] if isinstance(layers[name], nn.Conv2d)}
+    if exempt.endswith("last"):
+        dense |= {name for name in list(layers)[-1:] if isinstance(layers[name], nn.Linear)}
+    found = {name: layer for name, layer in layers.items() if name not in dense}
+    if not found:
+        raise PruningError(f"exempt '{exempt}'", "no layer is left to prune", fix="Name the layers, or use exempt none")
     return found
 
 

@@ -55,13 +55,15 @@ def cell_colours(
 
 
 def _skipped(placement: Placement, tile: ArrayTile) -> NDArray[np.bool_]:
-    """Which rows of a dense tile are not driven, (R,)."""
-    if placement.rows_skipped == 0:
-        return np.zeros(len(tile.rows), dtype=np.bool_)
-    left = [t for t in placement.tiles if (t.block, t.column_tile) == (tile.block, tile.column_tile)]
-    kept = [placement.mapping.row_offsets(t.rows) for t in left]
-    driven = np.concatenate(kept) if kept else np.empty(0, dtype=np.intp)
-    return ~np.isin(placement.mapping.row_offsets(tile.rows), driven)
+    """Which cells of a dense tile no array holds any more, (R, C)."""
+    held = np.zeros((len(tile.rows), len(tile.columns)), dtype=np.bool_)
+    mapping = placement.mapping
+    rows, columns = mapping.row_offsets(tile.rows), mapping.output_numbers(tile.columns)
+    for left in (one for one in placement.tiles if one.block == tile.block):
+        there = np.isin(columns, mapping.output_numbers(left.columns))
+        if there.any():
+            held |= np.isin(rows, mapping.row_offsets(left.rows))[:, None] & there[None, :]
+    return ~held
 
 
 def _rgb(colour: str) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ TIME_NOTE = "times are shown x1000: read us as ns and ns as ps; exact femtosecon
 #: Order of stages within a unit, from the buffer to the next layer.
 STAGE_ORDER = (
     *("edram_read", "bus", "index", "array", "adc", "shift_add"),
-    *("merge", "activation", "digital", "router", "edram_write"),
+    *("scatter", "merge", "activation", "digital", "router", "edram_write"),
 )
 
 

@@ -11,7 +11,15 @@ from math import gcd
 from pimsim.hardware.records import Chip, Unit
 from pimsim.network.layers import DigitalOp
 from pimsim.simulation.plan import Counts, Jobs, LayerPlan, Phase, Slots, Stage
-from pimsim.simulation.services import Activation, activations, bursts_in_flight, ceil_div, is_fused, is_serial
+from pimsim.simulation.services import (
+    Activation,
+    activations,
+    bursts_in_flight,
+    ceil_div,
+    is_fused,
+    is_serial,
+    scatter_fs,
+)
 from pimsim.simulation.streams import IDLE, has_index_stage, stream_jobs, stream_key
 from pimsim.simulation.work import ArrayWork, LayerWork, Load, Round
 
@@ -213,7 +221,7 @@ class _Builder:
 
     @property
     def _indexed(self) -> bool:
-        return self.work.placement.index_bits > 0
+        return self.work.gathered
 
     def _add_stream(self, members: list[Works], bus: int, adc: int) -> tuple[int, int]:
         """Row selection, array, ADC and shift-add of a lockstep group; returns the array and the last stage."""
@@ -253,15 +261,15 @@ class _Builder:
         if is_serial(self.chip):
             self._take("step", 1, head, "start", (source,), "done", False, "adc")
 
-    # Tail: merge partial sums, finish outputs, send them through the mesh, write them.
+    # Tail: scatter sums of moved columns, merge partial sums, finish outputs, send them through the mesh, write them.
 
     def _add_tail(self, inputs: list[int]) -> int:
-        """Merge, activation and digital operations; the last of them is where a window departs."""
+        """Scatter, merge, activation and digital operations; the last of them is where a window departs."""
         rows = [self._tail_jobs(number) for number in range(len(self.phases))]
         source, index = tuple(inputs), -1
-        for position, name in enumerate(("merge", "activation", "digital")):
+        for position, name in enumerate(("scatter", "merge", "activation", "digital")):
             jobs = tuple(row[position] for row in rows)
-            if name == "digital" and all(job == IDLE for job in jobs):
+            if name in ("scatter", "digital") and all(job == IDLE for job in jobs):
                 continue
             previous, index = index, self._add(Stage(name, self._private(name), source, jobs))
             if previous >= 0:
@@ -269,16 +277,26 @@ class _Builder:
             source = (index,)
         return index
 
-    def _tail_jobs(self, number: int) -> tuple[Jobs, Jobs, Jobs]:
+    def _tail_jobs(self, number: int) -> tuple[Jobs, Jobs, Jobs, Jobs]:
         tile, round_ = self.chip.tile, self.rounds[number]
         merged = (("tile_shift_add", round_.tile_merges), ("output_register", round_.merges))
         bits = 2 * round_.outputs * self.work.output_bits
         finish = (("activation", round_.outputs), ("tile_output_register_bits", bits))
         return (
+            self._scatter(round_),
             self._digital(tile.shift_add, round_.tile_merges, merged, round_),
             self._digital(tile.activation, round_.outputs, finish, round_),
             self._between_layers(round_, number),
         )
+
+    def _scatter(self, round_: Round) -> Jobs:
+        """Sums of moved columns to the outputs that the index names: one by one through the macro's adders."""
+        if not self.work.scattered:
+            return IDLE
+        sums = sum(array.weight_columns for array in round_.arrays)
+        counts = (("output_register", sums), ("index_decode", len(round_.arrays)))
+        busy, latency = scatter_fs(self.chip, round_)
+        return Jobs(1, (busy,), (latency,), counts)
 
     def _digital(self, unit: Unit, operations: int, counts: Counts, round_: Round) -> Jobs:
         """Operations shared by the units of the tiles in use; one pipeline stage at least."""

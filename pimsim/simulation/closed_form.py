@@ -18,6 +18,7 @@ from pimsim.simulation.services import (
     index_fs,
     is_fused,
     is_serial,
+    scatter_fs,
     shift_add_fs,
 )
 from pimsim.simulation.streams import has_index_stage
@@ -76,8 +77,10 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
     finish_busy = ceil_div(round_.outputs, tile.activation.count * units) * tile.activation.interval_fs
     accesses = ceil_div(ceil_div(round_.outputs * work.output_bits, 8) * 8, tile.buffer.port_bits)
     write_busy = accesses * tile.buffer.interval_fs
+    scatter_busy, scatter = scatter_fs(chip, round_) if work.scattered else (0, 0)
     tail = (
-        max(_last(merge_busy, tile.shift_add.latency_fs, tile.shift_add.interval_fs), timing.stage_fs)
+        scatter
+        + max(_last(merge_busy, tile.shift_add.latency_fs, tile.shift_add.interval_fs), timing.stage_fs)
         + max(_last(finish_busy, tile.activation.latency_fs, tile.activation.interval_fs), timing.stage_fs)
         + max(_last(write_busy, tile.buffer.latency_fs, tile.buffer.interval_fs), timing.stage_fs)
     )
@@ -85,13 +88,13 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
     if is_serial(chip):
         return ClosedForm(fill, fill, work.windows * len(work.rounds))
     double_buffered = ceil_div(load + window.interval_fs, timing.input_slots)
-    interval = max(window.interval_fs, load_busy + write_busy, merge_busy, finish_busy, double_buffered)
+    interval = max(window.interval_fs, load_busy + write_busy, scatter_busy, merge_busy, finish_busy, double_buffered)
     return ClosedForm(fill, interval, work.windows * len(work.rounds))
 
 
 def _window(act: Activation, work: LayerWork, chip: Chip) -> _Window:
     """One window of an array: the rows of a step are selected while those before are read, unless steps are serial."""
-    index = index_fs(chip, act) if has_index_stage(chip, work.placement.index_bits > 0) else (0,)
+    index = index_fs(chip, act) if has_index_stage(chip, work.gathered) else (0,)
     selecting = index * (act.steps // len(index))
     kinds = [(each, bits) for each, bits, steps in act.runs for _ in range(steps)]
     following = selecting if is_serial(chip) else (*selecting[1:], selecting[0])

@@ -12,7 +12,7 @@ import numpy as np
 from pimsim.errors import SimulationError
 from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayTile
+from pimsim.mapping.layout import Columns
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.units import Heights, group_widths, units_per_group, weights_per_group
 from pimsim.simulation.building import digital_operations
@@ -54,7 +54,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     conversions = reads * int(groups.row_groups @ groups.widths) * per_weight
     units = units_per_group(chip.crossbar.active_columns, per_weight)
     driven = reads * int(groups.rows.sum()) * units
-    outputs, merges = _outputs(work.placement.tiles)
+    outputs, merges = _outputs(work)
     copied, passed = _copies(work.placement)
     counts = Counter(
         {
@@ -76,6 +76,10 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             ),
         }
     )
+    if work.scattered:
+        # An output index is looked up once a window, for every sum that leaves an array.
+        counts["index_decode"] = windows * len(work.placement.tiles)
+        counts["output_register"] += windows * int(groups.widths.sum())
     counts.update(_index_counts(work, chip, counts["array_steps"]))
     counts.update(_conversions_by_bits(groups, chip, reads * per_weight))
     counts.update(_port_counts(work, chip))
@@ -86,7 +90,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
 def _index_counts(work: LayerWork, chip: Chip, array_steps: int) -> dict[str, int]:
     """Decoded steps and fetched bytes of a layer with an index; bytes that are held are not fetched with windows."""
     placement, index = work.placement, chip.index
-    if not placement.index_bits or not placement.tiles:
+    if not work.gathered or not placement.tiles:
         return {}
     units = array_steps // work.input_steps
     fetches = {"image": 0, "unit-row": work.windows * _unit_rows(placement, chip), "unit": units}
@@ -168,11 +172,13 @@ def programmed_cells(placement: Placement, chip: Chip) -> int:
     return int(groups.rows @ groups.widths) * placement.mapping.array.columns_per_weight
 
 
-def _outputs(tiles: tuple[ArrayTile, ...]) -> tuple[int, int]:
-    """Outputs of a window, and the additions that merge the array tiles of each."""
-    sums = Counter((tile.block, tile.column_tile) for tile in tiles)
-    widths = {(tile.block, tile.column_tile): len(tile.columns) for tile in tiles}
-    return sum(widths.values()), sum((sums[key] - 1) * width for key, width in widths.items())
+def _outputs(work: LayerWork) -> tuple[int, int]:
+    """Outputs of a window, and the additions that merge the columns that add to the same one."""
+    tiles, mapping = work.placement.tiles, work.placement.mapping
+    different = {id(tile.columns): tile.columns for tile in tiles}
+    numbers = [mapping.output_numbers(columns) for columns in different.values()]
+    outputs = len(np.unique(np.concatenate(numbers))) if numbers else 0
+    return outputs, sum(len(tile.columns) for tile in tiles) - outputs
 
 
 def _over_replicas(work: LayerWork, amount: Callable[[Round], int]) -> int:
@@ -182,14 +188,17 @@ def _over_replicas(work: LayerWork, amount: Callable[[Round], int]) -> int:
 
 def _macro_joins(work: LayerWork, replica: int) -> int:
     """Additions that join the macros, or programming rounds, that hold parts of the same outputs of a window."""
-    parts: dict[tuple[int, int], set[tuple[int, int, int]]] = {}
-    widths: dict[tuple[int, int], int] = {}
-    arrays = ((number, array) for number, round_ in enumerate(work.replicas[replica]) for array in round_.arrays)
+    mapping = work.placement.mapping
+    arrays = [(number, array) for number, round_ in enumerate(work.replicas[replica]) for array in round_.arrays]
+    places: dict[tuple[int, int, int], int] = {}
+    different: dict[tuple[int, int], Columns] = {}
     for tile, (number, array) in zip(work.placement.tiles, arrays, strict=True):
-        key = tile.block, tile.column_tile
-        parts.setdefault(key, set()).add((number, array.tile, array.macro))
-        widths[key] = len(tile.columns)
-    return sum((len(parts[key]) - 1) * width for key, width in widths.items())
+        place = places.setdefault((number, array.tile, array.macro), len(places))
+        different[place, id(tile.columns)] = tile.columns
+    numbers = [mapping.output_numbers(columns) for columns in different.values()]
+    owners = np.repeat([place for place, _ in different], [len(part) for part in numbers])
+    parts = np.unique(np.stack([owners, np.concatenate(numbers)]), axis=1)
+    return int(parts.shape[1]) - len(np.unique(parts[1]))
 
 
 def _port_counts(work: LayerWork, chip: Chip) -> Counter[str]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: Which stage goes first when requests for one resource tie.
 STAGE_ORDER = (
-    "edram_write", "router", "digital", "activation", "merge", "shift_add", "adc", "array", "index", "bus",
+    "edram_write", "router", "digital", "activation", "merge", "scatter", "shift_add", "adc", "array", "index", "bus",
     "edram_read",
 )  # fmt: skip
 

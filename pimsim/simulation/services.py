@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -9,7 +10,7 @@ from math import prod
 from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
 from pimsim.mapping.units import weights_per_group
-from pimsim.simulation.work import ArrayWork
+from pimsim.simulation.work import ArrayWork, Round
 
 
 @dataclass(frozen=True)
@@ -220,3 +221,18 @@ def shift_add_fs(chip: Chip, conversions_each: int) -> tuple[int, int]:
     converters = ceil_div(chip.crossbar.active_columns, macro.adc.columns)
     occupancy = conversions_each * converters * ceil_div(macro.arrays, unit.count) * unit.interval_fs
     return occupancy, max(occupancy, unit.latency_fs + macro.output_register.latency_fs, chip.timing.stage_fs)
+
+
+def scatter_fs(chip: Chip, round_: Round) -> tuple[int, int]:
+    """Occupancy and latency of sending every sum of a window to the output that it belongs to.
+
+    The fullest macro decides: its adders take one sum each at a time into the output register.
+    """
+    macro = chip.macro
+    sums: Counter[tuple[int, int]] = Counter()
+    for array in round_.arrays:
+        sums[array.tile, array.macro] += array.weight_columns
+    beats = ceil_div(max(sums.values()), macro.shift_add.count)
+    occupancy = beats * macro.shift_add.interval_fs
+    latency = occupancy - macro.shift_add.interval_fs + macro.shift_add.latency_fs + macro.output_register.latency_fs
+    return occupancy, max(occupancy, latency, chip.timing.stage_fs)

@@ -16,6 +16,7 @@ from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.units import Heights, group_widths, weights_per_group
 from pimsim.network.layers import DigitalOp, Layer
+from pimsim.simulation.merging import Accumulators
 from pimsim.simulation.routing import Link
 
 
@@ -136,6 +137,16 @@ class LayerWork:
         """Bits written for one output: the layer's own activation width."""
         return self.layer.precision.activation_bits
 
+    @property
+    def scattered(self) -> bool:
+        """Whether the sums of every array are sent to the outputs that an index names."""
+        return self.placement.scattered
+
+    @property
+    def gathered(self) -> bool:
+        """Whether an index selects the inputs of every step."""
+        return self.placement.index_bits > 0 and not self.scattered
+
     @cached_property
     def rounds(self) -> tuple[Round, ...]:
         """The rounds of a window slot in which every replica works."""
@@ -201,37 +212,17 @@ def layer_work(
 def _rounds(
     chunks: Sequence[tuple[ArrayTile, ...]], chip: Chip, first: int, placement: Placement, inputs: _Inputs
 ) -> tuple[Round, ...]:
-    done: Counter[tuple[int, int]] = Counter()
-    total = Counter((tile.block, tile.column_tile) for tile in placement.tiles)
+    sums = Accumulators(placement)
     per_weight = placement.mapping.array.columns_per_weight
-    return tuple(_round(chunk, _locate(chunk, chip, first, per_weight), done, total, inputs) for chunk in chunks)
+    return tuple(_round(chunk, _locate(chunk, chip, first, per_weight), sums, inputs) for chunk in chunks)
 
 
-def _round(
-    chunk: tuple[ArrayTile, ...],
-    works: tuple[ArrayWork, ...],
-    done: Counter[tuple[int, int]],
-    total: Counter[tuple[int, int]],
-    inputs: _Inputs,
-) -> Round:
-    sums = Counter((tile.block, tile.column_tile) for tile in chunk)
-    width = {(tile.block, tile.column_tile): len(tile.columns) for tile in chunk}
-    macros: dict[tuple[int, int], set[tuple[int, int]]] = {}
-    for tile, work in zip(chunk, works, strict=True):
-        macros.setdefault((tile.block, tile.column_tile), set()).add((work.tile, work.macro))
-    merges = tile_merges = outputs = read = written = 0
-    for key, count in sums.items():
-        resumed = done[key] > 0
-        merges += (count - 1 + resumed) * width[key]
-        tile_merges += (len(macros[key]) - 1 + resumed) * width[key]
-        read += resumed * width[key] * PARTIAL_SUM_BYTES
-        done[key] += count
-        finished = done[key] == total[key]
-        outputs += finished * width[key]
-        written += (not finished) * width[key] * PARTIAL_SUM_BYTES
+def _round(chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...], sums: Accumulators, inputs: _Inputs) -> Round:
+    merged = sums.add(chunk, [(work.tile, work.macro) for work in works])
+    read, written = merged.resumed * PARTIAL_SUM_BYTES, merged.parked * PARTIAL_SUM_BYTES
     copied, passed = _copies(chunk)
-    merges, tile_merges = merges + copied + passed, tile_merges + copied
-    return Round(works, inputs.loads(chunk, works), merges, tile_merges, outputs, read, written)
+    merges, joins = merged.merges + copied + passed, merged.joins + copied
+    return Round(works, inputs.loads(chunk, works), merges, joins, merged.outputs, read, written)
 
 
 def _copies(chunk: tuple[ArrayTile, ...]) -> tuple[int, int]:

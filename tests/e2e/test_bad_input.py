@@ -157,7 +157,10 @@ def test_unknown_mapping(refused):
 
 
 def test_unknown_skip(refused):
-    assert refused(skip="rows") == "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array."
+    message = refused(skip="rows")
+    assert message == (
+        "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, column, block."
+    )
 
 
 def test_unknown_preset(refused):

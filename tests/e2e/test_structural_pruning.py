@@ -75,7 +75,7 @@ def test_both_factors_are_mapped_as_one_unit(prune, pimsim, repository, tmp_path
         (("--method", "low-rang",), "pruning method 'low-rang': must be a known method. Did you mean 'low-rank'?"),
         (
             ("--method", "none", "--array", "128x64"),
-                "--array with the method 'none': it belongs to 'pairs', 'garos', 'row-efficient', 'row', 'vwc-sdk', ",
+                "--array with the method 'none': it belongs to 'pairs', 'garos', 'row-efficient', 'row', 'pim-prune'",
         ),
     ],
 )  # fmt: skip

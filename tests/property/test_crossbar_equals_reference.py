@@ -29,6 +29,9 @@ SKIPS: tuple[dict[str, Any], ...] = (
     {"skip": "ou"},
     {"skip": "ou", "compact": False},
     {"skip": "repeat"},
+    {"skip": "column"},
+    {"skip": "column", "pack": "layer"},
+    {"skip": "block", "pack": "layer"},
 )
 ROWS = 24
 

@@ -16,11 +16,11 @@ from pimsim.errors import MappingError
 from pimsim.mapping import closed_forms
 from pimsim.mapping.layout import ArrayShape, Mapping
 from pimsim.mapping.registry import MAPPERS, map_layer
-from pimsim.mapping.skipping import GRANULARITIES, keep_weight, place
+from pimsim.mapping.skipping import REFILLED, SKIPS, keep_weight, place
 from pimsim.mapping.tiling import GROUPS, cut, lay_out, tap_count, tap_positions
 from pimsim.network.layers import Geometry
 
-CHOICES = [*((skip, "tile") for skip in GRANULARITIES), ("row", "layer")]
+CHOICES = [*((skip, "tile") for skip in SKIPS), *((skip, "layer") for skip in REFILLED)]
 #: Mappers with the options that change a layout; groups come on top.
 METHODS = [
     *((name, {}) for name in sorted(MAPPERS)),
@@ -239,6 +239,41 @@ def test_refilled_arrays_hold_the_kept_rows_in_order(
         assert [tile.row_tile for tile in refilled] == list(range(-(-len(expected) // array.rows)))
 
 
+@few
+@given(geometries(), arrays, st.sampled_from(METHODS), st.sampled_from(GROUPS), st.integers(0, 2**32 - 1))
+def test_column_skipping_equals_the_dense_matrix(
+    geometry: Geometry, array: ArrayShape, method: Method, groups: str, seed: int
+) -> None:
+    mapping, weight = mapped(geometry, array, method, groups=groups), weights(geometry, seed)
+    left = [(mapping.cell_weights(tile, weight) != 0).any(axis=0) for tile in mapping.tiles]
+    apart, together = (place(mapping, weight, "column", pack) for pack in ("tile", "layer"))
+    kept = [(tile, columns) for tile, columns in zip(mapping.tiles, left, strict=True) if columns.any()]
+    assert [tile.rows for tile in apart.tiles] == [tile.rows for tile, _ in kept]
+    assert [tile.columns for tile in apart.tiles] == [tile.columns.take(columns) for tile, columns in kept]
+    assert apart.columns_skipped == together.columns_skipped == apart.columns_mapped - sum(int(c.sum()) for c in left)
+    for placement in (apart, together):
+        assert placement.nonzero_cells == place(mapping, weight).nonzero_cells
+        assert placement.weight_cells == sum(int(mapping.taps(tile)[2].sum()) for tile in placement.tiles)
+    for panel in {(tile.block, tile.row_tile) for tile in mapping.tiles}:
+        counts = [int(c.sum()) for t, c in zip(mapping.tiles, left, strict=True) if (t.block, t.row_tile) == panel]
+        widths = [len(t.columns) for t in mapping.tiles if (t.block, t.row_tile) == panel]
+        filled = [tile for tile in together.tiles if (tile.block, tile.row_tile) == panel]
+        whole = counts == widths
+        assert len(filled) == (len(widths) if whole else -(-sum(counts) // array.weight_columns))
+        assert sum(len(tile.columns) for tile in filled) == sum(counts)
+
+
+@few
+@given(geometries(), arrays, st.sampled_from(METHODS), st.sampled_from(["tile", "layer"]), st.integers(0, 2**32 - 1))
+def test_block_takes_rows_or_columns_whichever_leaves_fewer_arrays(
+    geometry: Geometry, array: ArrayShape, method: Method, pack: str, seed: int
+) -> None:
+    mapping, weight = mapped(geometry, array, method), weights(geometry, seed)
+    rows, columns, block = (place(mapping, weight, skip, pack) for skip in ("row", "column", "block"))
+    assert len(block.tiles) == min(len(rows.tiles), len(columns.tiles))
+    assert block == (rows if block.skip == "row" else columns)
+
+
 def _listed(rows: object) -> list[tuple[int, int, int]]:
     return list(zip(*(getattr(rows, axis).tolist() for axis in ("channel", "y", "x")), strict=True))
 
@@ -305,6 +340,10 @@ def test_pruned_to_nothing_costs_nothing_and_dense_skips_nothing(
         assert (nothing.tiles, nothing.cycles, nothing.index_bits) == ((), 0, 0)
         assert (nothing.rows_skipped, nothing.cell_utilisation) == (mapping.rows_mapped, 0.0)
     dense = place(mapping, np.ones(geometry.weight_shape, dtype=np.int64), *choice)
+    if choice[0] in ("column", "block"):
+        whole = all(mapping.taps(tile)[2].any(axis=0).all() for tile in mapping.tiles)
+        assert dense.tiles == mapping.tiles or not whole or choice == ("block", "layer")
+        return
     idle = idle_rows(mapping, choice[0])
     assert idle == 0 or cuts_windows(mapping)
     assert (dense.rows_skipped, dense.index_bits > 0) == (idle, idle > 0 and choice[0] == "row")

@@ -82,13 +82,18 @@ def layers(draw: st.DrawFn) -> Layer:
     )
     keep = np.array(draw(st.lists(st.integers(0, 1), min_size=4, max_size=4)))
     weight = np.resize(keep, geometry.weight_shape).astype(np.int64)
+    # Whole kernels go as well, so that arrays of one layer keep different columns.
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    weight *= rng.random((*weight.shape[:2], 1, 1)) < draw(st.sampled_from([0.4, 1.0]))
     return Layer(geometry, Precision(4, draw(st.integers(1, 4)), draw(st.booleans())), weight)
 
 
-def work_of(layer: Layer, machine: Chip, method: str = "im2col", skip: str = "row", **options: Any) -> LayerWork:
+def work_of(
+    layer: Layer, machine: Chip, method: str = "im2col", skip: str = "row", pack: str = "tile", **options: Any
+) -> LayerWork:
     crossbar = machine.crossbar
     array = ArrayShape(crossbar.rows, crossbar.columns, PER_WEIGHT, (crossbar.active_rows, crossbar.active_columns))
-    placement = place(map_layer(layer.geometry, array, method), layer.weight, skip=skip)
+    placement = place(map_layer(layer.geometry, array, method), layer.weight, skip=skip, pack=pack)
     return layer_work(layer, placement, machine, **options)
 
 
@@ -99,21 +104,23 @@ methods = st.sampled_from(["im2col", "sdk", "vw-sdk"])
     chips(),
     layers(),
     methods,
-    st.sampled_from(["none", "row", "ou", "repeat", "array"]),
+    st.sampled_from(
+        [*((skip, "tile") for skip in ("none", "row", "ou", "repeat", "array", "column")), ("column", "layer")]
+    ),
     st.integers(1, 3),
     st.sampled_from([None, 1, 3]),
 )
 @settings(max_examples=120, deadline=None)
 def test_counts_from_events_equal_formulas_and_probes_change_nothing(
-    machine: Chip, layer: Layer, method: str, skip: str, replication: int, arrays: int | None
+    machine: Chip, layer: Layer, method: str, skip: tuple[str, str], replication: int, arrays: int | None
 ) -> None:
     """`simulate_layer` raises when the engine's counts differ from the formulas."""
     digital = (DigitalOp("add", "add", 7, 14, "layer"), DigitalOp("pool", "max_pool", 2, 11, "layer"))
     route = (Link("link 0-1", -1, True), Link("link 1-2", 0, True), Link("link 1-3", 0, True))
     options = {"replication": replication, "arrays": arrays, "digital": digital, "route": route}
-    if skip == "repeat":
+    if skip[0] == "repeat":
         options["arrays"] = None  # results cannot wait for arrays of a later round
-    work = work_of(layer, machine, method, skip, **options)
+    work = work_of(layer, machine, method, *skip, **options)
     spans: list[Span] = []
     result = simulate_layer(work, machine)
     assert simulate_layer(work, machine, probe=spans.append) == result
@@ -166,6 +173,58 @@ def test_latency_of_skipped_units_equals_the_closed_form(
     work = work_of(Layer(Geometry("layer", 100, 7, (1, 1), (9, 1)), Precision(4, 5), weight), machine, skip="ou")
     result, expected = simulate_layer(work, machine), closed_form(work, machine)
     assert (result.fill_fs, result.latency_fs) == (expected.fill_fs, expected.total_fs)
+
+
+@given(st.sampled_from(DISCIPLINES), st.integers(1, 8), st.integers(2, 20), st.integers(2, 40))
+@settings(max_examples=60, deadline=None)
+def test_latency_of_moved_columns_equals_the_closed_form(
+    discipline: str, bits: int, outputs: int, windows: int
+) -> None:
+    machine = chip(discipline=discipline, input_slots=3, output_slots=9, columns=4)
+    weight = np.ones((outputs, 100, 1, 1), dtype=np.int64)
+    weight[1::2] = 0
+    layer = Layer(Geometry("layer", 100, outputs, (1, 1), (windows, 1)), Precision(4, bits), weight)
+    work = work_of(layer, machine, "im2col", "column", "layer")
+    assert work.scattered
+    result, expected = simulate_layer(work, machine), closed_form(work, machine)
+    assert (result.fill_fs, result.latency_fs) == (expected.fill_fs, expected.total_fs)
+    still = simulate_layer(work_of(layer, machine, "im2col", "column", "tile"), machine)
+    assert result.arrays == (outputs + 3) // 4 <= still.arrays
+    assert result.fill_fs > still.fill_fs
+
+
+def brute_force_sums(work: LayerWork, replica: int) -> tuple[int, int, int, int]:
+    """Merges, joins of macros, finished outputs and parked sums of a window, output by output."""
+    merges = joins = finished = parked = 0
+    places: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
+    arrays = [(n, a) for n, round_ in enumerate(work.replicas[replica]) for a in round_.arrays]
+    for tile, (number, array) in zip(work.placement.tiles, arrays, strict=True):
+        for number_of in zip(tile.columns.output, tile.columns.a, tile.columns.b, strict=True):
+            places.setdefault(tuple(map(int, number_of)), []).append((number, array.tile, array.macro))
+    for held in places.values():
+        merges, joins, finished = merges + len(held) - 1, joins + len(set(held)) - 1, finished + 1
+        parked += len({number for number, _, _ in held}) - 1
+    return merges, joins, finished, parked
+
+
+@given(
+    chips(),
+    layers(),
+    methods,
+    st.sampled_from([("row", "layer"), ("column", "tile"), ("column", "layer")]),
+    st.sampled_from([None, 1, 2, 3]),
+)
+@settings(max_examples=80, deadline=None)
+def test_merges_equal_brute_force(
+    machine: Chip, layer: Layer, method: str, skip: tuple[str, str], arrays: int | None
+) -> None:
+    work = work_of(layer, machine, method, *skip, replication=2, arrays=arrays)
+    for replica, rounds in enumerate(work.replicas):
+        sums = [sum(getattr(r, name) for r in rounds) for name in ("merges", "tile_merges", "outputs")]
+        merges, joins, finished, parked = brute_force_sums(work, replica)
+        assert sums == [merges, joins, finished]
+        assert sum(r.partial_bytes_written for r in rounds) == 4 * parked
+        assert sum(r.partial_bytes_read for r in rounds) == 4 * parked
 
 
 @given(layers(), methods)

@@ -24,6 +24,7 @@ from pimsim.simulation.plan import NetworkPlan
 
 PER_WEIGHT = 2
 DISCIPLINES = ("pipelined", "multiplexed", "serial")
+SKIPS = (("none", "tile"), ("row", "tile"), ("array", "tile"), ("column", "layer"))
 METHODS = ("im2col", "smd", "sdk", "vw-sdk")
 
 
@@ -86,7 +87,7 @@ def cases(draw: st.DrawFn) -> Case:
         place(
             map_layer(layer.geometry, array, draw(st.sampled_from(METHODS))),
             layer.weight,
-            draw(st.sampled_from(["none", "row", "array"])),
+            *draw(st.sampled_from(SKIPS)),
         )
         for layer in network.layers
     )
@@ -155,7 +156,8 @@ def _weights(draw: st.DrawFn, geometry: Geometry) -> NDArray[np.int64]:
         keep[:] = 0
     else:
         keep[0] = 1
-    return np.resize(keep, geometry.weight_shape).astype(np.int64)
+    columns = np.array([1, *draw(st.lists(st.integers(0, 1), max_size=2))]).reshape(-1, 1, 1, 1)
+    return np.resize(keep, geometry.weight_shape) * np.resize(columns, (geometry.out_channels, 1, 1, 1))
 
 
 @st.composite

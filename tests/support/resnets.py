@@ -90,6 +90,13 @@ def resnet18() -> nn.Module:
     return ResNet(BasicBlock, [2, 2, 2, 2])
 
 
+def resnet18_cifar() -> nn.Module:
+    """The same blocks behind a 3x3 first convolution of stride 1, without pooling."""
+    network = ResNet(BasicBlock, [2, 2, 2, 2], classes=10)
+    network.conv1, network.maxpool = conv(3, 64, 3), nn.Identity()
+    return network
+
+
 def resnet34() -> nn.Module:
     return ResNet(BasicBlock, [3, 4, 6, 3])
 

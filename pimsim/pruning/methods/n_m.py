@@ -1,4 +1,4 @@
-"""``n-m``: of every M channels N stay, at positions that all output channels share."""
+"""``n-m``: of every M channels N stay, at positions that all output channels, or groups of them, share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ class SharedNOfM(MaskMethod):
     """N:M sparsity that an analogue array can use: rows go, the same ones for all its columns.
 
     The weights at one kernel position form groups of M consecutive input channels; of each group the N of largest L2
-    norm over all output channels stay. A last group with fewer than M channels keeps up to N.
+    norm over all output channels stay. A last group with fewer than M channels keeps up to N. With ``column_group``
+    every so many neighbouring output channels have positions of their own: finer, but only arrays (or operation
+    units) that are no wider than the group have a row less.
 
     Attributes:
         n_of_m: ``N:M``.
+        column_group: output channels that share positions; None: all of them.
         layers: names of the layers; empty means the stride-1 3x3 convolutions with as many inputs as outputs.
 
     Reference:
@@ -34,10 +37,13 @@ class SharedNOfM(MaskMethod):
 
     name: ClassVar[str] = "n-m"
     n_of_m: str = "2:4"
+    column_group: int | None = None
     layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.numbers  # noqa: B018  refuses a wrong text
+        if self.column_group is not None and self.column_group < 1:
+            raise PruningError(f"column_group={self.column_group}", "a group has at least one output channel")
 
     @property
     def numbers(self) -> tuple[int, int]:
@@ -57,6 +63,10 @@ class SharedNOfM(MaskMethod):
         return {name: self._mask(weights[name]) for name in layers}
 
     def _mask(self, weight: Tensor) -> Tensor:
+        return torch.cat([self._shared(part) for part in torch.split(weight, self.column_group or len(weight))])
+
+    def _shared(self, weight: Tensor) -> Tensor:
+        """The mask of output channels that share positions."""
         kept, group = self.numbers
         channels = weight.shape[1]
         energies = weight.detach().double().square().sum(dim=0).flatten(1).T

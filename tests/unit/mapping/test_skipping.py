@@ -110,7 +110,10 @@ def test_summary_has_the_keys_of_the_contract() -> None:
         "column_tiles": 1,
         "rows_mapped": 1024,
         "rows_skipped": 0,
+        "skip_ratio": 0.0,
         "cell_utilisation": 9 / 16 / 2,
+        "arrays": 2,
+        "dense_arrays": 2,
         "options": {"groups": "serial", "clamp": True, "tie": "first", "search": "exact"},
     }
     # One border row kept out skips P = 4 rows a channel (`pruning-sdk.md` 3); its 3 positions leave 6 cells a column.
@@ -148,7 +151,7 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
     [
         (
             lambda: place(MAPPED, None, "rows"),
-            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array.",
+            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, column, block.",
         ),
         (
             lambda: place(MAPPED, None, "row", "layers"),
@@ -161,7 +164,8 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
         ),
         (
             lambda: place(MAPPED, None, "array", "layer"),
-            "conv: pack 'layer' with skip 'array': only kept rows can refill arrays. Use skip 'row', or pack 'tile'.",
+            "conv: pack 'layer' with skip 'array': only kept rows or columns can refill arrays. "
+            "Use skip 'row', 'column' or 'block', or pack 'tile'.",
         ),
         (
             lambda: place(MAPPED, None, "row", compact=False),
@@ -170,7 +174,8 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
         ),
         (
             lambda: place(MAPPED, None, "ou", "layer"),
-            "conv: pack 'layer' with skip 'ou': only kept rows can refill arrays. Use skip 'row', or pack 'tile'.",
+            "conv: pack 'layer' with skip 'ou': only kept rows or columns can refill arrays. "
+            "Use skip 'row', 'column' or 'block', or pack 'tile'.",
         ),
         (
             lambda: ArrayShape(128, 128, 4, (129, 8)),

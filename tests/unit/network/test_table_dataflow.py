@@ -42,6 +42,7 @@ def option_a() -> nn.Module:
     ("table", "build", "shape"),
     [
         (SHAPES / "resnet18.yaml", resnets.resnet18, IMAGENET),
+        (SHAPES / "resnet18-cifar.yaml", resnets.resnet18_cifar, CIFAR),
         (SHAPES / "resnet34.yaml", resnets.resnet34, IMAGENET),
         (SHAPES / "resnet50.yaml", resnets.resnet50, IMAGENET),
         (SHAPES / "mobilenetv2.yaml", resnets.mobilenet_v2, IMAGENET),
