@@ -214,7 +214,7 @@ class _Builder:
 
     @cached_property
     def _most_rows(self) -> int:
-        return self.work.most_rows(self.chip.crossbar.active_rows)
+        return self.work.most_rows
 
     def _key(self, array: ArrayWork) -> tuple[object, ...]:
         return stream_key(self._activation(array), self.chip, self._indexed)
