@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 nice -n 19 python models/train_zoo.py FOLDER [NAME ...]
 
-FOLDER is CIFAR-10 as an ImageFolder; NAME one of `ZOO`, all of them without. Networks that are there already are skipped, and a killed run goes on from its
-last whole epoch: give the command again until it has nothing left to do.
+FOLDER is CIFAR-10 as an ImageFolder; NAME one of `ZOO`, all of them without. Networks that are there already are
+skipped, and a killed run goes on from its last whole epoch: give the command again until it has nothing left to do.
 """
 
 from __future__ import annotations
