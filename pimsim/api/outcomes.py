@@ -49,7 +49,7 @@ def outcome_of(
     parts = zip(simulation.layers, prepared.placements, ops, strict=True)
     layers = tuple(_layer(*part) for part in parts)
     cells, rows = chip.crossbar.rows * chip.crossbar.columns, _driven_rows(prepared)
-    arrays = workload.arrays or chip.tiles * chip.tile.macros * chip.macro.arrays
+    arrays = workload.arrays or workload.array_budget or chip.tiles * chip.tile.macros * chip.macro.arrays
     named = _named(entry, checkpoint, ops)
     return Outcome(
         label=entry.label,
@@ -100,6 +100,7 @@ def _layer(result: LayerResult, placement: Placement, op: CrossbarOp) -> LayerOu
         rows_skipped=result.rows_skipped,
         arrays_dense=len(placement.mapping.tiles) * result.replication,
         arrays=result.arrays,
+        replication=result.replication,
         cycles_dense=placement.mapping.cycles,
         cycles=result.cycles,
         rounds=result.rounds,
