@@ -43,7 +43,7 @@ COLUMNS = (
     Column("method", TEXT, "", "pruning method of the checkpoint; `none` for a dense one"),
     Column("entries", COUNT, "", "kernel positions that stay, or whose rows are the budget; missing for other methods"),
     Column("rate", TEXT, "", "how hard the method prunes, in its own terms"),
-    Column("training", TEXT, "", "`trained`, or `mask only`: masks on the trained dense weights, without any training"),
+    Column("training", TEXT, "", "`trained`, or `mask only`: made from trained weights without any training"),
     Column("checkpoint", TEXT, "", "the file"),
     Column("chip", TEXT, "", "name of the chip"),
     Column("array", TEXT, "", "rows x columns of an array in cells"),
