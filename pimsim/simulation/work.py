@@ -11,6 +11,7 @@ import numpy as np
 
 from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import Chip
+from pimsim.mapping.driven import DrivenRows
 from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.units import weights_per_group
@@ -30,6 +31,8 @@ class ArrayWork:
         weight_columns: weights side by side.
         columns: physical columns.
         tile, macro, array: hardware tile, macro of that tile, array of that macro.
+        part: number of the array tile in the placement.
+        copy: replica of the layer that it belongs to.
     """
 
     rows: int
@@ -40,6 +43,8 @@ class ArrayWork:
     tile: int
     macro: int
     array: int
+    part: int = 0
+    copy: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class LayerWork:
         input_steps: S.
         digital: the operations between this layer and the next.
         route: the links to the tiles of the layers that read its outputs.
+        driven: measured inputs, whose zero bits are skipped; None: every row is driven in every step.
     """
 
     layer: Layer
@@ -114,6 +120,7 @@ class LayerWork:
     input_steps: int
     digital: tuple[DigitalOp, ...] = ()
     route: tuple[Link, ...] = ()
+    driven: DrivenRows | None = None
 
     @property
     def replication(self) -> int:
@@ -153,7 +160,8 @@ class LayerWork:
     def most_rows(self, active_rows: int) -> int:
         """The most rows that an operation unit of the layer drives, of at most ``active_rows``."""
         rows = (max(array.group_rows) for round_ in self.replicas[0] for array in round_.arrays)
-        return min(active_rows, max(rows, default=0))
+        most = max(rows, default=0) if self.driven is None else self.driven.most
+        return min(active_rows, max(1, most))
 
     def rounds_of(self, copies: int) -> tuple[Round, ...]:
         """The rounds of a window slot in which only the first ``copies`` replicas have a window."""
@@ -178,25 +186,33 @@ def layer_work(
     replication: int = 1,
     digital: tuple[DigitalOp, ...] = (),
     route: tuple[Link, ...] = (),
+    driven: DrivenRows | None = None,
 ) -> LayerWork:
     """Place a layer's array tiles on the chip, ``arrays`` at a time (None: all resident), replica after replica."""
     tiles = placement.tiles
     size = max(1, len(tiles) if arrays is None else min(arrays, len(tiles)))
     chunks = [tiles[i : i + size] for i in range(0, len(tiles), size)]
     inputs = _Inputs(layer.precision.activation_bits)
-    replicas = tuple(_rounds(chunks, chip, first_array + copy * size, placement, inputs) for copy in range(replication))
+    replicas = tuple(
+        _rounds(chunks, chip, first_array + copy * size, copy, placement, inputs) for copy in range(replication)
+    )
     steps = input_steps(
         layer.precision.activation_bits, chip.macro.row_driver.bits, signed=layer.precision.activation_signed
     )
-    return LayerWork(layer, placement, replicas, len(steps), digital, route)
+    return LayerWork(layer, placement, replicas, len(steps), digital, route, driven)
 
 
 def _rounds(
-    chunks: Sequence[tuple[ArrayTile, ...]], chip: Chip, first: int, placement: Placement, inputs: _Inputs
+    chunks: Sequence[tuple[ArrayTile, ...]], chip: Chip, first: int, copy: int, placement: Placement, inputs: _Inputs
 ) -> tuple[Round, ...]:
     sums = Accumulators(placement)
     per_weight = placement.mapping.array.columns_per_weight
-    return tuple(_round(chunk, _locate(chunk, chip, first, per_weight), sums, inputs) for chunk in chunks)
+    rounds, part = [], 0
+    for chunk in chunks:
+        works = _locate(chunk, chip, first, per_weight, part, copy)
+        rounds.append(_round(chunk, works, sums, inputs))
+        part += len(chunk)
+    return tuple(rounds)
 
 
 def _round(chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...], sums: Accumulators, inputs: _Inputs) -> Round:
@@ -205,7 +221,9 @@ def _round(chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...], sums: Acc
     return Round(works, inputs.loads(chunk, works), merged.merges, merged.joins, merged.outputs, read, written)
 
 
-def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: int) -> tuple[ArrayWork, ...]:
+def _locate(
+    chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: int, part: int, copy: int
+) -> tuple[ArrayWork, ...]:
     """Arrays fill macros and tiles in order."""
     works, weights = [], weights_per_group(chip.crossbar.active_columns, per_weight)
     for i, tile in enumerate(chunk):
@@ -221,6 +239,8 @@ def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: in
                 macro // chip.tile.macros,
                 macro % chip.tile.macros,
                 array,
+                part + i,
+                copy,
             )
         )
     return tuple(works)
