@@ -11,8 +11,10 @@ from unit_cases import BITS, Case, cases
 
 from pimsim.functional.crossbar import CrossbarLayer, ReadOut
 from pimsim.hardware.encodings import encode, input_steps, offset, slices
+from pimsim.hardware.records import RESOLUTIONS
 from pimsim.simulation import compiled, event
 from pimsim.simulation.network import simulate_layer
+from pimsim.simulation.services import conversion_bits
 from pimsim.simulation.work import layer_work
 
 
@@ -30,15 +32,19 @@ def test_steps_and_conversions_are_those_of_the_cells(case: Case) -> None:
     assert result.counts.get("crossbar", 0) == reads * sum(len(rows) * width for _, rows, _, width in units)
 
 
-@given(cases(), st.integers(1, 6), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
-def test_outputs_are_those_of_the_units_one_after_another(case: Case, adc_bits: int, seed: int) -> None:
-    """Also where the converter clips, which depends on the rows that are read together."""
+@given(cases(), st.integers(1, 6), st.sampled_from(RESOLUTIONS), st.integers(0, 2**32 - 1))
+@settings(max_examples=80, deadline=None)
+def test_outputs_are_those_of_the_units_one_after_another(
+    case: Case, adc_bits: int, resolution: str, seed: int
+) -> None:
+    """Also where the converter clips, which depends on the rows that are read together, and where it stops early."""
     precision, mapping = case.layer.precision, case.placement.mapping
     low = -(2 ** (precision.activation_bits - 1)) if precision.activation_signed else 0
     shape = 1, case.layer.geometry.in_channels, *case.layer.geometry.input_size
     inputs = np.random.default_rng(seed).integers(low, low + 2**precision.activation_bits, shape)
-    adc = replace(case.machine.macro.adc, bits=adc_bits)
+    adc = replace(case.machine.macro.adc, bits=adc_bits, resolution=resolution)
+    chip_ = replace(case.machine, tile=replace(case.machine.tile, macro=replace(case.machine.macro, adc=adc)))
+    most = max((len(rows) for _, rows, *_ in case.units()), default=1)
     read_out = ReadOut(case.machine.crossbar, case.machine.macro.row_driver, adc, "bit-serial", "plain")
     outputs, seen = CrossbarLayer(case.layer, case.placement, read_out).multiply(inputs)
     padded = mapping.pad_input(inputs.astype(np.int64))[0]
@@ -53,13 +59,14 @@ def test_outputs_are_those_of_the_units_one_after_another(case: Case, adc_bits: 
             continue
         done.add((id(tile), tuple(rows), tuple(columns)))
         stored = encode(mapping.cell_weights(tile, case.layer.weight)[np.ix_(rows, columns)], case.encoding, BITS, 2)
+        limit = 2 ** conversion_bits(chip_, len(rows), most) - 1
         places = mapping.output_index(tile.columns)[:, columns]
         values = padded[mapping.window_pixels(tile.rows)[:, rows]]
         total = -offset(case.encoding, BITS) * values.sum(axis=1)[:, None] + np.zeros(places.shape, dtype=np.int64)
         for step in input_steps(precision.activation_bits, 1, precision.activation_signed):
             bits = (values >> step.shift) & 1
             for s, factor in enumerate(factors):
-                total += step.factor * factor * np.minimum(bits @ stored[:, :, s], 2**adc_bits - 1)
+                total += step.factor * factor * np.minimum(bits @ stored[:, :, s], limit)
         inside = places >= 0
         np.add.at(expected, places[inside], total[inside])
     np.testing.assert_array_equal(outputs.reshape(-1), expected)
