@@ -30,6 +30,12 @@ def test_steps_and_conversions_are_those_of_the_cells(case: Case) -> None:
     assert result.conversions == reads * sum(width for *_, width in units)
     assert result.counts.get("row_driver", 0) == reads * sum(len(rows) for _, rows, *_ in units)
     assert result.counts.get("crossbar", 0) == reads * sum(len(rows) * width for _, rows, _, width in units)
+    # A weight is added once a read, however many units it is wide; then the sums of arrays with the same output.
+    added = {(id(tile), tuple(rows), tuple(group)): len(group) for tile, rows, group, _ in units}
+    columns = [tile.columns for tile in case.placement.tiles]
+    outputs = {place for c in columns for place in zip(c.output.tolist(), c.a.tolist(), c.b.tolist(), strict=True)}
+    merges = work.windows * (sum(map(len, columns)) - len(outputs))
+    assert result.counts.get("output_register", 0) == reads * sum(added.values()) + merges
 
 
 @given(cases(), st.integers(1, 6), st.sampled_from(RESOLUTIONS), st.integers(0, 2**32 - 1))
