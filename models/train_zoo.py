@@ -1,9 +1,9 @@
 """Train the pruned ResNet-20 of the model zoo: all from the same dense network, with the same recipe and seed.
 
-    OMP_NUM_THREADS=1 nice -n 19 python models/train_zoo.py FOLDER
+    OMP_NUM_THREADS=1 nice -n 19 python models/train_zoo.py FOLDER [NAME ...]
 
-FOLDER is CIFAR-10 as an ImageFolder. Networks that are there already are skipped, and a killed run goes on from its
-last whole epoch: give the command again until it has nothing left to do.
+FOLDER is CIFAR-10 as an ImageFolder; NAME one of `ZOO`, all of them without. Networks that are there already are
+skipped, and a killed run goes on from its last whole epoch: give the command again until it has nothing left to do.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ ZOO: dict[str, dict[str, Any]] = {
 }
 
 
-def main(data: str) -> None:
-    for name, options in ZOO.items():
+def main(data: str, *names: str) -> None:
+    for name in names or ZOO:
         out = Path("models") / f"{DENSE}-{name}.safetensors"
         if out.exists():
             continue
-        result = pimsim.prune(data=data, out=out, **RECIPE, **options)
+        result = pimsim.prune(data=data, out=out, **RECIPE, **ZOO[name])
         print(f"{out.name}: top-1 {result.quantized_accuracy:.2%}", flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or Path.cwd() != MODELS.parent.resolve():
-        sys.exit("From the folder above models: python models/train_zoo.py FOLDER")
-    main(sys.argv[1])
+    if len(sys.argv) < 2 or not ZOO.keys() >= {*sys.argv[2:]} or Path.cwd() != MODELS.parent.resolve():
+        sys.exit(f"From the folder above models: python models/train_zoo.py FOLDER [NAME ...], of {', '.join(ZOO)}")
+    main(*sys.argv[1:])

@@ -90,7 +90,7 @@ class Workload(BaseModel):
     tile_placement: Literal["packed", "tile"] = "packed"
     line_buffer: Count | None = None
     engine: Literal["compiled", "event"] = "compiled"
-    discipline: Literal["pipelined", "multiplexed", "serial"] | None = None
+    discipline: Literal["pipelined", "multiplexed", "serial", "serial-sum"] | None = None
     images: Count | None = None
     crossbar_images: Count | None = None
     calibration_images: Count | None = None

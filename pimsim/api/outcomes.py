@@ -133,7 +133,9 @@ def _named(entry: Entry, checkpoint: Checkpoint, ops: tuple[CrossbarOp, ...]) ->
     pruned = any(bool((op.weight == 0).any()) for op in ops)
     own: Mapping[str, Any] = options_by_method().get(method, {})
     counted = "entries" in own and not recipe.get("rows")
-    kept = recipe.get("entries", own["entries"]) if counted else _kept_positions(ops)
+    kept = recipe.get("entries", own["entries"]) if counted else None
+    if not counted and not checkpoint.structure:
+        kept = _kept_positions(ops)
     return {"method": method or ("unknown" if pruned else "none"), "entries": kept, "rate": rate_of(recipe, own)}
 
 

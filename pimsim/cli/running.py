@@ -53,7 +53,7 @@ def _run(
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
     skip: Annotated[
-        str | None, typer.Option(help="Zeros left out: none, row, ou, column, block or array.  [default: none]")
+        str | None, typer.Option(help="Left out: none, row, ou, repeat, column, block or array.  [default: none]")
     ] = None,
     pack: Annotated[
         str | None, typer.Option(help="Kept rows or columns stay in their tile, or refill a layer's arrays.")
@@ -98,7 +98,7 @@ def _run(
         str | None,
         typer.Option(help="compiled, or event: slow, and what compiled is proven against.  [default: compiled]"),
     ] = None,
-    discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed or serial.")] = None,
+    discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed, serial or serial-sum.")] = None,
     images: Annotated[int | None, typer.Option(help="Images to check.  [default: 8, or 256 with --data]")] = None,
     crossbar_images: Annotated[
         int | None, typer.Option(help="Of those, images that go through the arrays.  [default: all]")

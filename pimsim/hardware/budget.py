@@ -104,6 +104,7 @@ def tile_budget(chip: Chip) -> Budget:
         _line("tile_shift_add", tile.shift_add, tile.shift_add.count),
         _line("max_pool", tile.max_pool, tile.max_pool.count),
         _streamed("tile_output_register", tile.output_register),
+        Line("index", 1, chip.index.static_power_w, 0.0, chip.index.area_m2),
     )
     return Budget((*(line.times(tile.macros) for line in macro_budget(tile.macro).lines), *own))
 
@@ -123,7 +124,8 @@ def peak_operations_per_second(chip: Chip) -> float:
     steps = len(input_steps(chip.activation_bits, chip.macro.row_driver.bits))
     groups = -(-array.rows // array.active_rows) * -(-array.columns // array.active_columns)
     converted = min(adc.columns, array.active_columns) * adc.arrays
-    step_fs = max(array.read_latency_fs, converted * adc.interval_fs)
+    read_fs = chip.macro.row_driver.latency_fs + array.read_latency_fs + chip.macro.sample_hold.latency_fs
+    step_fs = max(read_fs, converted * adc.interval_fs)
     return chip.arrays * 2 * array.rows * weights / seconds(steps * groups * step_fs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pimsim.hardware.laws import adc_ratio, extrapolated
+from pimsim.hardware.laws import adc_ratio, extrapolated, lossless_adc_bits
 from pimsim.hardware.records import (
     Adc,
     Buffer,
@@ -24,7 +24,6 @@ from pimsim.hardware.records import (
     Unit,
 )
 from pimsim.hardware.schema import (
-    AdcSpec,
     BufferSpec,
     BusSpec,
     ChipSpec,
@@ -89,18 +88,31 @@ def build_chip(spec: ChipSpec, sources: tuple[tuple[str, str], ...]) -> Chip:
         index=_index(spec.index),
         timing=Timing(spec.timing.discipline, spec.timing.stage, spec.timing.input_slots, spec.timing.output_slots),
         sources=sources,
-        notes=(*spec.notes, *_adc_notes(spec.tile.macro.adc)),
+        notes=(*spec.notes, *_adc_notes(spec.tile.macro)),
         leakage_share=share,
     )
 
 
-def _adc_notes(spec: AdcSpec) -> list[str]:
-    """What a reader of the results must know about a rescaled converter."""
-    reference = spec.reference_bits or spec.bits
-    if spec.bits == reference:
-        return []
-    notes = [f"ADC rescaled from {reference} to {spec.bits} bits by law '{spec.scaling}'"]
-    outside = [bits for bits in (reference, spec.bits) if extrapolated(spec.scaling, bits)]
+def _adc_bits(spec: MacroSpec) -> int:
+    """Bits of the converter; ``lossless`` is what a full operation unit needs (`hardware.md` 2.1)."""
+    if isinstance(spec.adc.bits, int):
+        return spec.adc.bits
+    array = spec.crossbar
+    rows = array.active_rows or array.rows
+    return lossless_adc_bits(rows, spec.row_driver.bits, array.cell_bits, array.encoding)
+
+
+def _adc_notes(macro: MacroSpec) -> list[str]:
+    """What a reader of the results must know about a rescaled converter, or one that may stop early."""
+    spec, chosen = macro.adc, _adc_bits(macro)
+    reference = spec.reference_bits or chosen
+    notes = []
+    if spec.resolution != "fixed":
+        notes.append(f"ADC resolution '{spec.resolution}': energy and time of a conversion in proportion to its bits")
+    if chosen == reference:
+        return notes
+    notes.append(f"ADC rescaled from {reference} to {chosen} bits by law '{spec.scaling}'")
+    outside = [bits for bits in (reference, chosen) if extrapolated(spec.scaling, bits)]
     notes += [f"ADC law '{spec.scaling}' is extrapolated to {bits} bits (published for 4 to 10)" for bits in outside]
     return notes
 
@@ -126,7 +138,7 @@ def _macro(spec: MacroSpec, share: float, technology: float) -> Macro:
         crossbar=_crossbar(spec.crossbar, share),
         row_driver=RowDriver(driver.bits, driver.latency, drive.energy, drive.static_w, driver.area, drive.rate),
         sample_hold=SampleHold(hold.depth, hold.latency, sample.energy, sample.static_w, hold.area, sample.rate),
-        adc=_adc(spec.adc, share, technology),
+        adc=_adc(spec, share, technology),
         shift_add=_unit(spec.shift_add, share),
         input_register=_register(spec.input_register, share),
         output_register=_register(spec.output_register, share),
@@ -162,22 +174,23 @@ def _device(spec: CrossbarSpec) -> Device | None:
     return Device(cell.read_voltage, cell.on_resistance, cell.off_resistance, time, cell.access_resistance)
 
 
-def _adc(spec: AdcSpec, share: float, technology: float) -> Adc:
+def _adc(macro: MacroSpec, share: float, technology: float) -> Adc:
     """The converter at its bits: energy, static power and area of the reference times the law's ratio."""
-    reference = spec.reference_bits or spec.bits
+    spec, bits = macro.adc, _adc_bits(macro)
+    reference = spec.reference_bits or bits
     energy_ratio, area_ratio = 1.0, 1.0
-    if spec.bits != reference:
+    if bits != reference:
         rate = FS_PER_S / spec.interval
-        energy_ratio, area_ratio = adc_ratio(spec.scaling, spec.bits, reference, technology, rate)
+        energy_ratio, area_ratio = adc_ratio(spec.scaling, bits, reference, technology, rate)
     cost = split(spec, spec.energy, share)
     return Adc(
-        bits=spec.bits,
+        bits=bits,
         latency_fs=spec.latency,
         interval_fs=spec.interval,
         energy_j=cost.energy * energy_ratio,
         static_power_w=cost.static_w * energy_ratio,
         area_m2=spec.area * area_ratio,
-        columns=spec.columns,
+        columns=spec.columns if isinstance(spec.columns, int) else macro.crossbar.columns,
         arrays=spec.arrays,
         scaling=spec.scaling,
         reference_bits=reference,

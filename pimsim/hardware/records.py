@@ -236,8 +236,8 @@ class Index:
         energy_per_byte_j: to fetch from the index buffer.
         decode_energy_j: per array and step.
         fetch: ``image``: the whole index once an image, into registers beside the arrays; ``unit-row``:
-            ``fetch_bytes`` for each row of operation units that an array drives for a window; ``unit``: for each
-            operation unit. What is fetched stays for all input steps of the unit.
+            ``fetch_bytes`` for each row of operation units that an array drives for a window, or for each unit where
+            column groups drive rows of their own; ``unit``: for each unit. What is fetched stays for all input steps.
         fetch_bytes: bytes of one fetch; 0 for ``image``.
         fetch_latency_fs: of one fetch.
         decode_latency_fs: of the row selection of one step.

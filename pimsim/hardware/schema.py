@@ -7,10 +7,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from pimsim.hardware.values import (
+    AdcBits,
     Area,
     Bandwidth,
     Bits,
     ByteEnergy,
+    Columns,
     Count,
     Discipline,
     Duration,
@@ -108,13 +110,16 @@ class SampleHoldSpec(Counted):
 
 
 class AdcSpec(Counted):
-    """``adc``: ``reference_bits`` is where energy, static power and area hold; ``bits`` unless given."""
+    """``adc``: ``reference_bits`` is where energy, static power and area hold; ``bits`` unless given.
 
-    bits: Bits
+    ``bits`` may be ``lossless``: as many as the rows of an operation unit need; ``columns`` may be ``all``.
+    """
+
+    bits: AdcBits
     latency: Time
     interval: Duration
     energy: Energy
-    columns: Count
+    columns: Columns
     arrays: Count
     scaling: Scaling
     overflow: Overflow

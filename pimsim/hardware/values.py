@@ -34,6 +34,10 @@ PROBLEM = "pimsim"
 MOST, MOST_BITS, MOST_INTEGER_BITS = 10**9, 32, 16
 
 
+#: Instead of a number: as many ADC bits as no column sum overflows; all columns of the array.
+LOSSLESS, ALL = "lossless", "all"
+
+
 @dataclass(frozen=True)
 class Example:
     """How a value is written, for the message of a missing key."""
@@ -85,6 +89,20 @@ def _bits(most: int) -> Callable[[object], int]:
         return bits
 
     return check
+
+
+def _bits_or_lossless(value: object) -> int | str:
+    """Bits, or the text that asks for as many as lose nothing."""
+    if isinstance(value, str) and value != LOSSLESS:
+        raise _refuse(_shown(value), f"a number of bits, or '{LOSSLESS}', is needed")
+    return LOSSLESS if value == LOSSLESS else _bits(MOST_BITS)(value)
+
+
+def _whole_or_all(value: object) -> int | str:
+    """A whole number, or the text that asks for all there are."""
+    if isinstance(value, str) and value != ALL:
+        raise _refuse(_shown(value), f"a number of columns, or '{ALL}', is needed")
+    return ALL if value == ALL else _whole(value)
 
 
 def _share(value: object) -> float:
@@ -141,6 +159,8 @@ Text = Annotated[str, PlainValidator(_text), Example("my-chip")]
 Texts = Annotated[tuple[str, ...], PlainValidator(_texts), Example("[...]")]
 Count = Annotated[int, PlainValidator(_whole), Example("8")]
 Bits = Annotated[int, PlainValidator(_bits(MOST_BITS)), Example("8")]
+AdcBits = Annotated[int | str, PlainValidator(_bits_or_lossless), Example("8")]
+Columns = Annotated[int | str, PlainValidator(_whole_or_all), Example("128")]
 IntegerBits = Annotated[int, PlainValidator(_bits(MOST_INTEGER_BITS)), Example("8")]
 Share = Annotated[float, PlainValidator(_share), Example("0.1")]
 Size = Annotated[int, PlainValidator(_bytes), _example("information")]

@@ -67,8 +67,8 @@ def _panel(axes: Axes, outcomes: Sequence[Outcome], dense: Outcome | None, room:
         for stage, (share, height) in enumerate(zip(shares, heights, strict=True)):
             bars(axes, [(edges[stage], 0.0, width, height)], COLOURS[stage], HATCHES[stage])
             if share < _LOWEST:
-                axes.annotate(f"{share:.0f}", (edges[stage] + width / 2, _LOWEST), (0, -2), textcoords="offset points",
-                              ha="center", va="top")  # fmt: skip
+                axes.text(edges[stage] + width / 2, _LOWEST / 2, f"{share:.0f}", rotation=90, ha="center", va="center",
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip
         axes.stairs(heights, edges, baseline=None, color=INK, linewidth=0.9)
     axes.axhline(0, color=INK, linewidth=0.5)
     long = max(len(outcome.label) for outcome in outcomes) > 12

@@ -11,7 +11,15 @@ from math import gcd
 from pimsim.hardware.records import Chip, Unit
 from pimsim.network.layers import DigitalOp
 from pimsim.simulation.plan import Counts, Jobs, LayerPlan, Phase, Slots, Stage
-from pimsim.simulation.services import Activation, activations, ceil_div, is_fused, is_serial, scatter_fs
+from pimsim.simulation.services import (
+    Activation,
+    activations,
+    bursts_in_flight,
+    ceil_div,
+    is_fused,
+    is_serial,
+    scatter_fs,
+)
 from pimsim.simulation.streams import IDLE, has_index_stage, stream_jobs, stream_key
 from pimsim.simulation.work import ArrayWork, LayerWork, Load, Round
 
@@ -201,9 +209,12 @@ class _Builder:
     def _activation(self, array: ArrayWork) -> Activation:
         alike = replace(array, tile=0, macro=0, array=0)
         if alike not in self.activations:
-            most_rows = self.work.most_rows(self.chip.crossbar.active_rows)
-            self.activations[alike] = activations(alike, self.work.input_steps, self.chip, most_rows)
+            self.activations[alike] = activations(alike, self.work.input_steps, self.chip, self._most_rows)
         return self.activations[alike]
+
+    @cached_property
+    def _most_rows(self) -> int:
+        return self.work.most_rows
 
     def _key(self, array: ArrayWork) -> tuple[object, ...]:
         return stream_key(self._activation(array), self.chip, self._indexed)
@@ -234,17 +245,19 @@ class _Builder:
         if not is_fused(self.chip):
             source = add("adc", adc, (array,), tuple(j.adc for j in jobs))
         shift = add("shift_add", own["shift_add"], (source,), tuple(j.shift_add for j in jobs))
-        self._add_stream_slots(inputs[-1] if len(inputs) > 1 else array, array, source, shift)
+        widest = max(each for arrays in per_phase for w in arrays if w for each, _, _ in self._activation(w).runs)
+        in_flight = 1 if is_fused(self.chip) else bursts_in_flight(self.chip, widest)
+        self._add_stream_slots(inputs[-1] if len(inputs) > 1 else array, array, source, shift, in_flight)
         return array, shift
 
-    def _add_stream_slots(self, head: int, array: int, source: int, shift: int) -> None:
+    def _add_stream_slots(self, head: int, array: int, source: int, shift: int, in_flight: int) -> None:
         if head != array:  # the rows of the next step are selected while those of this one are read
             self._take("index", 1, head, "start", (array,), "start", False, "input")
         if source != array:
             depth = self.chip.macro.sample_hold.depth
             self._take("sample_hold", depth, array, "end", (source,), "leave", False, "adc")
         # Taken before the conversion starts: a converter shared by arrays must never wait while it is held.
-        self._take("samples", 1, source, "start", (shift,), "start", False, "output")
+        self._take("samples", in_flight, source, "start", (shift,), "start", False, "output")
         if is_serial(self.chip):
             self._take("step", 1, head, "start", (source,), "done", False, "adc")
 

@@ -108,7 +108,7 @@ def _window(act: Activation, work: LayerWork, chip: Chip) -> _Window:
 
 
 def _activations(work: LayerWork, chip: Chip) -> set[Activation]:
-    most_rows = work.most_rows(chip.crossbar.active_rows)
+    most_rows = work.most_rows
     arrays = (array for round_ in work.rounds for array in round_.arrays)
     return {activations(array, work.input_steps, chip, most_rows) for array in arrays}
 

@@ -14,7 +14,7 @@ from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import Columns
 from pimsim.mapping.placement import Placement
-from pimsim.mapping.units import group_widths, units_per_group, weights_per_group
+from pimsim.mapping.units import Heights, group_widths, units_per_group, weights_per_group
 from pimsim.simulation.building import digital_operations
 from pimsim.simulation.costs import conversions_at
 from pimsim.simulation.plan import LayerPlan
@@ -55,6 +55,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     units = units_per_group(chip.crossbar.active_columns, per_weight)
     driven = reads * int(groups.rows.sum()) * units
     outputs, merges = _outputs(work)
+    copied, passed = _copies(work.placement)
     counts = Counter(
         {
             "adc": conversions,
@@ -64,8 +65,9 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             "input_register_read_bits": driven * chip.macro.row_driver.bits,
             "crossbar": reads * int(groups.rows @ groups.widths) * per_weight,
             "array_steps": reads * int(groups.row_groups.sum()) * units,
-            "output_register": reads * int(groups.row_groups @ groups.widths) + windows * merges,
-            "tile_shift_add": sum(work.windows_of(i) * _macro_joins(work, i) for i in range(work.replication)),
+            "output_register": reads * int(groups.row_groups @ groups.widths) + windows * (merges + copied + passed),
+            "tile_shift_add": windows * copied
+            + sum(work.windows_of(i) * _macro_joins(work, i) for i in range(work.replication)),
             "activation": windows * outputs,
             "tile_output_register_bits": 2 * windows * outputs * work.output_bits,
             "bus": _over_replicas(work, lambda round_: sum(load.bytes for load in round_.loads)),
@@ -90,14 +92,18 @@ def _index_counts(work: LayerWork, chip: Chip, array_steps: int) -> dict[str, in
     placement, index = work.placement, chip.index
     if not work.gathered or not placement.tiles:
         return {}
-    weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
-    rows = [int(tile.group_rows(weights).max()) for tile in placement.tiles]
-    fetches = {
-        "image": 0,
-        "unit-row": work.windows * sum(ceil_div(most, chip.crossbar.active_rows) for most in rows),
-        "unit": array_steps // work.input_steps,
-    }
+    units = array_steps // work.input_steps
+    fetches = {"image": 0, "unit-row": work.windows * _unit_rows(placement, chip), "unit": units}
     return {"index_decode": array_steps, "index_bytes": fetches[index.fetch] * index.fetch_bytes}
+
+
+def _unit_rows(placement: Placement, chip: Chip) -> int:
+    """Rows of operation units over all arrays; every unit is one where column groups drive rows of their own."""
+    h, u, q = chip.crossbar.active_rows, chip.crossbar.active_columns, placement.mapping.array.columns_per_weight
+    weights = placement.mapping.array.weights_per_group
+    own = sum(int(tile.group_reads(weights, h).sum()) for tile in placement.tiles if tile.kept is not None)
+    shared = sum(ceil_div(len(tile.rows), h) for tile in placement.tiles if tile.kept is None)
+    return shared + units_per_group(u, q) * own
 
 
 def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Counter[str]:
@@ -105,31 +111,59 @@ def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Count
     counts: Counter[str] = Counter()
     if chip.macro.adc.resolution == "fixed":
         return counts
-    h = chip.crossbar.active_rows
-    full, rest = np.divmod(groups.rows, h)
-    units = np.bincount(rest, groups.widths, minlength=h + 1).astype(np.int64)
-    units[h], units[0] = full @ groups.widths, 0
-    most = int(np.flatnonzero(units).max())
-    for rows in np.flatnonzero(units).tolist():
+    columns: Counter[int] = Counter()
+    for heights, width in zip(groups.heights, groups.widths.tolist(), strict=True):
+        for units, rows in heights:
+            columns[rows] += units * width
+    most = max(columns)
+    for rows, converted in columns.items():
         driven = rows if chip.macro.adc.resolution == "dynamic" else most
-        counts[conversions_at(resolved_bits(chip.macro, driven))] += times * int(units[rows])
+        counts[conversions_at(resolved_bits(chip.macro, driven))] += times * converted
     return counts
 
 
 @dataclass(frozen=True)
 class _ColumnGroups:
-    """The column groups of all arrays: rows that each drives, its row groups, and its weight columns, int64 (G,)."""
+    """The column groups of all arrays: rows that each drives, its reads, and its weight columns, int64 (G,).
+
+    ``heights`` are the rows of its operation units.
+    """
 
     rows: NDArray[np.int64]
     row_groups: NDArray[np.int64]
     widths: NDArray[np.int64]
+    heights: tuple[Heights, ...]
 
 
 def _column_groups(placement: Placement, chip: Chip) -> _ColumnGroups:
     weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
     rows = np.concatenate([tile.group_rows(weights) for tile in placement.tiles])
     widths = np.concatenate([group_widths(len(tile.columns), weights) for tile in placement.tiles])
-    return _ColumnGroups(rows, -(-rows // chip.crossbar.active_rows), widths)
+    heights = tuple(group for tile in placement.tiles for group in tile.group_units(weights, chip.crossbar.active_rows))
+    reads = np.array([sum(units for units, _ in group) for group in heights], dtype=np.int64)
+    return _ColumnGroups(rows, reads, widths, heights)
+
+
+def _copies(placement: Placement) -> tuple[int, int]:
+    """Results that a window uses again, and results that pass the output register for that, over all arrays.
+
+    Each is written by its source once and read for each copy, double where the copy is shifted.
+    """
+    weights = placement.mapping.array.weights_per_group
+    copied = passed = 0
+    for repeats in {id(t.repeats.shared): t.repeats.shared for t in placement.tiles if t.repeats is not None}.values():
+        widths = np.full(repeats.source.shape[1], weights)
+        for tile in placement.tiles:
+            if tile.repeats is not None and tile.repeats.shared is repeats:
+                groups = repeats.groups(tile.repeats.array)
+                widths[groups[-1]] = len(tile.columns) - weights * (len(groups) - 1)
+        for block in range(len(repeats.source)):
+            for source in set(repeats.source[block][repeats.is_copy[block]].tolist()):
+                copies = np.flatnonzero((repeats.source[block] == source) & repeats.is_copy[block])
+                shifted = repeats.is_shifted[block, copies]
+                copied += int(widths[copies].sum())
+                passed += int(widths[copies] @ (1 + shifted)) + int(widths[source]) * (1 + bool(shifted.any()))
+    return copied, passed
 
 
 def programmed_cells(placement: Placement, chip: Chip) -> int:

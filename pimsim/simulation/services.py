@@ -15,7 +15,7 @@ from pimsim.simulation.work import ArrayWork, Round
 
 @dataclass(frozen=True)
 class Reads:
-    """Operation units of one column group that are alike: all that are full, or the rest behind them.
+    """Operation units of one column group that follow each other and are alike.
 
     Attributes:
         group: number of the column group.
@@ -46,10 +46,12 @@ class Activation:
     Attributes:
         reads: the operation units, in order.
         input_steps: S.
+        own_rows: whether column groups drive rows of their own.
     """
 
     reads: tuple[Reads, ...]
     input_steps: int
+    own_rows: bool = False
 
     @property
     def steps(self) -> int:
@@ -67,10 +69,18 @@ class Activation:
             runs.append((read.conversions_each, read.bits, steps))
         return tuple(runs)
 
+    @property
+    def units(self) -> int:
+        """Operation units that are read for a window, each for all input steps."""
+        return sum(read.units for read in self.reads)
+
     @cached_property
-    def unit_rows(self) -> int:
-        """Rows of operation units: those of the column group that has the most."""
-        return max(sum(read.units for read in self.reads if read.group == g) for g in {r.group for r in self.reads})
+    def fullest(self) -> tuple[int, int]:
+        """The first column group that has the most operation units, and how many it has."""
+        units: dict[int, int] = {}
+        for read in self.reads:
+            units[read.group] = units.get(read.group, 0) + read.units
+        return max(units.items(), key=lambda item: (item[1], -item[0]))
 
     @property
     def most_rows(self) -> int:
@@ -79,8 +89,8 @@ class Activation:
 
     def total(self, *names: str) -> int:
         """The product of some fields of `Reads`, summed over units and input steps."""
-        total: int = sum(read.units * prod(getattr(read, name) for name in names) for read in self.reads)
-        return self.input_steps * total
+        products = (read.units * int(prod(getattr(read, name) for name in names)) for read in self.reads)
+        return self.input_steps * sum(products)
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -100,28 +110,27 @@ def activations(array: ArrayWork, input_steps: int, chip: Chip, most_rows: int =
     several, and its output is updated after the last.
 
     Args:
-        array: its rows by column group, and its columns.
+        array: its operation units by column group, and its columns.
         input_steps: S.
         chip: gives the operation unit and the converters.
         most_rows: the most rows that any operation unit of the layer drives; 0: of this array.
     """
-    h, u = chip.crossbar.active_rows, chip.crossbar.active_columns
+    u = chip.crossbar.active_columns
     per_weight = array.columns // array.weight_columns
-    most = most_rows or min(h, max(array.group_rows))
+    most = most_rows or array.most_rows
     converters = ceil_div(u, chip.macro.adc.columns)
     reads: list[Reads] = []
     group = 0
     widths = _chunks(array.weight_columns, weights_per_group(u, per_weight))
-    for driven, width in zip(array.group_rows, widths, strict=True):
+    for heights, width in zip(array.group_units, widths, strict=True):
         columns = _chunks(width * per_weight, u)
         for number, used in enumerate(columns):
             updates = width if number == len(columns) - 1 else 0
-            for units, rows in ((driven // h, h), (min(1, driven % h), driven % h)):
-                if units:
-                    bits = conversion_bits(chip, rows, most)
-                    reads.append(Reads(group, units, rows, used, updates, ceil_div(used, converters), bits))
+            for units, rows in heights:
+                bits = conversion_bits(chip, rows, most)
+                reads.append(Reads(group, units, rows, used, updates, ceil_div(used, converters), bits))
             group += 1
-    return Activation(tuple(reads), input_steps)
+    return Activation(tuple(reads), input_steps, array.own_rows)
 
 
 def conversion_bits(chip: Chip, rows: int, most_rows: int) -> int:
@@ -166,6 +175,13 @@ def burst_fs(chip: Chip, conversions_each: int, bits: int | None = None) -> tupl
     return conversions_each * interval, max(latency + (conversions_each - 1) * interval, chip.timing.stage_fs)
 
 
+def bursts_in_flight(chip: Chip, conversions_each: int) -> int:
+    """Steps that an ADC whose latency is above its interval works on at the same time."""
+    adc = chip.macro.adc
+    busy = conversions_each * adc.interval_fs
+    return ceil_div(adc.latency_fs + busy - adc.interval_fs, busy)
+
+
 def _resolving(chip: Chip, full_fs: int, bits: int | None) -> int:
     return full_fs if bits is None else ceil_div(full_fs * bits, chip.macro.adc.bits)
 
@@ -173,31 +189,25 @@ def _resolving(chip: Chip, full_fs: int, bits: int | None) -> int:
 def index_fs(chip: Chip, act: Activation) -> tuple[int, ...]:
     """How long the row selection of each step takes: decoding, and a fetch where a new unit (or row of units) begins.
 
-    One entry where all steps are alike. A row of units is fetched with the column group that has the most of them.
+    One entry where all steps are alike. What a row of units shares is fetched with the column group that has the most
+    of them; where column groups drive rows of their own, they share nothing.
     """
     index = chip.index
     decode, fetch = index.decode_latency_fs, index.fetch_latency_fs + index.decode_latency_fs
     if decode == fetch or index.fetch == "image":
         return (decode,)
     times: list[int] = []
-    fullest = _fullest(act)
+    every = index.fetch == "unit" or act.own_rows
     for read in act.reads:
-        first = fetch if index.fetch == "unit" or read.group == fullest else decode
+        first = fetch if every or read.group == act.fullest[0] else decode
         times += [first, *[decode] * (act.input_steps - 1)] * read.units
     return tuple(times)
 
 
-def _fullest(act: Activation) -> int:
-    units: dict[int, int] = {}
-    for read in act.reads:
-        units[read.group] = units.get(read.group, 0) + read.units
-    return max(units, key=lambda group: (units[group], -group))
-
-
 def index_bytes(chip: Chip, act: Activation) -> int:
     """Index bytes that an array fetches for one window."""
-    fetches = {"image": 0, "unit-row": act.unit_rows, "unit": act.steps // act.input_steps}
-    return fetches[chip.index.fetch] * chip.index.fetch_bytes
+    shared = act.units if act.own_rows else act.fullest[1]
+    return {"image": 0, "unit-row": shared, "unit": act.units}[chip.index.fetch] * chip.index.fetch_bytes
 
 
 def shift_add_fs(chip: Chip, conversions_each: int) -> tuple[int, int]:

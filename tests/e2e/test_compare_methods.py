@@ -156,6 +156,16 @@ def test_operation_units_save_time_and_the_words_say_why(common, dense, pruned):
     assert "because an array reads fewer groups of 16 rows in 2 layers" in found.words[0]
 
 
+def test_a_dynamic_adc_saves_bits_and_the_parts_still_add_up(common, dense, pruned):
+    adc = {"set": {"tile.macro.adc.resolution": "dynamic"}}
+    found = compare_methods(checkpoints=[dense, pruned], check=False, **{**common, **adc})
+    (gain,) = found.to_json()["gains"]
+    before, after = (outcome.energy_by_component_pj["adc"] for outcome in found.outcomes)
+    assert found.outcomes[0].conversions == found.outcomes[1].conversions
+    assert gain["resolution_saved_pj"] == pytest.approx(before - after) and before > after
+    assert any(sentence.startswith("Lower ADC resolution saves") for sentence in found.words)
+
+
 def test_without_a_dense_entry_compression_stays_and_the_words_say_what_is_missing(common, pruned):
     found = compare_methods(checkpoints=[pruned], check=False, **{**common, "pack": "layer"})
     assert found.baseline is None and found.to_json()["gains"] == []
@@ -184,6 +194,18 @@ def test_masks_made_here_are_those_of_a_training_run_before_its_first_step(commo
             channels = {"conv2": 16, "conv4": 32}.get(layer.layer, 0)
             assert layer.rows_skipped == channels * gain
     assert any(note.startswith("no training: pairs8, pairs4") for note in found.notes)
+
+
+def test_rows_that_a_rewritten_network_leaves_out_count_in_the_same_layout(common, dense, tmp_path):
+    out = tmp_path / "kerntrol.safetensors"
+    package.prune(common["network"], "digits", out, checkpoint=dense, method="kerntrol-m", threshold=0.25, epochs=0,
+                  array="128x128", normalize=((0.305,), (0.376,)), limit=40, show_progress=False)  # fmt: skip
+    found = compare_methods(checkpoints=[f"dense={dense}", f"kerntrol={out}"], **common)
+    whole, left = found.outcomes
+    assert (left.method, left.entries, left.structure) == ("kerntrol-m", None, ("phases",))
+    assert "threshold 0.25" in left.rate
+    assert left.rows_mapped == whole.rows_mapped and left.rows_skipped > 0 == left.mismatches
+    assert found.words[0].startswith("Skipping rows saves no read step: kerntrol ")
 
 
 def test_recorded_accuracy_is_that_of_the_card(models, pimsim, network):

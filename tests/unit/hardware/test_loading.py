@@ -14,9 +14,10 @@ from pimsim.errors import ConfigError
 from pimsim.hardware import presets
 from pimsim.hardware.loading import HardwareError, load_chip, validate_file
 
-PRESETS = "Known: isaac-like, isaac-like-8b, pim-prune"
+PRESETS = "Known: isaac-like, isaac-like-8b, ou-9x8, pim-prune, prap, sre-16x16"
 ADC_KEYS = (
-    "area, static_power, full_duty, bits, latency, interval, energy, columns, arrays, scaling, overflow, reference_bits"
+    "area, static_power, full_duty, bits, latency, interval, energy, columns, arrays, scaling, overflow, "
+    "reference_bits, resolution"
 )
 TOP_KEYS = (
     "extends, name, technology, weight_bits, activation_bits, tiles, tile, router, off_chip, index, timing, "
@@ -190,11 +191,44 @@ FILE_ERRORS = {
     "unknown discipline": (
         "extends: isaac-like\ntiming: {discipline: pipeline}\n",
         "c.yaml:2 (timing.discipline): 'pipeline': this name is not known. "
-        "Did you mean 'pipelined'? Known: pipelined, multiplexed, serial.",
+        "Did you mean 'pipelined'? Known: pipelined, multiplexed, serial, serial-sum.",
     ),
     "unknown index format": (
         "extends: isaac-like\nindex: {format: bitmaps}\n",
-        "c.yaml:2 (index.format): 'bitmaps': this name is not known. Did you mean 'bitmap'? Known: bitmap, list.",
+        "c.yaml:2 (index.format): 'bitmaps': this name is not known. "
+        "Did you mean 'bitmap'? Known: bitmap, list, delta4, delta5.",
+    ),
+    "neither bits nor lossless": (
+        ADC + "      bits: losless\n",
+        "c.yaml:5 (tile.macro.adc.bits): 'losless': a number of bits, or 'lossless', is needed.",
+    ),
+    "neither columns nor all": (
+        ADC + "      columns: every\n",
+        "c.yaml:5 (tile.macro.adc.columns): 'every': a number of columns, or 'all', is needed.",
+    ),
+    "unknown resolution": (
+        ADC + "      resolution: dynamical\n",
+        "c.yaml:5 (tile.macro.adc.resolution): 'dynamical': this name is not known. "
+        "Did you mean 'dynamic'? Known: fixed, static, dynamic.",
+    ),
+    "early stop and rescaling": (
+        ADC + "      overflow: rescale\n      resolution: static\n",
+        "c.yaml:6 (tile.macro.adc.resolution): 'static': a converter that stops early counts in units of one and "
+        "cannot rescale. Use overflow 'saturate', or resolution 'fixed'.",
+    ),
+    "fetch of no bytes": (
+        "extends: isaac-like\nindex: {fetch: unit}\n",
+        "c.yaml:2 (index.fetch): 'unit': an index that is fetched for every unit needs the bytes of a fetch. "
+        "Add 'fetch_bytes: 1', or use fetch 'image'.",
+    ),
+    "fetch of a held index": (
+        "extends: isaac-like\nindex: {fetch_bytes: 2}\n",
+        "c.yaml:2 (index.fetch_bytes): 2 bytes: an index that is held for the whole image is not fetched while arrays "
+        "are read. Leave fetch_bytes out, or use fetch 'unit-row' or 'unit'.",
+    ),
+    "unknown fetch": (
+        "extends: isaac-like\nindex: {fetch: row}\n",
+        "c.yaml:2 (index.fetch): 'row': this name is not known. Did you mean 'unit-row'? Known: image, unit-row, unit.",
     ),
     "unknown read energy": (
         CROSSBAR + "      read_energy: data\n",
@@ -471,7 +505,7 @@ def test_every_number_of_a_preset_has_its_source() -> None:
 
 def test_presets_are_listed_with_a_line_each() -> None:
     listed = presets.presets()
-    assert [preset.name for preset in listed] == ["isaac-like", "isaac-like-8b", "pim-prune"]
+    assert [preset.name for preset in listed] == PRESETS.removeprefix("Known: ").split(", ")
     assert all(load_chip(preset.name).name == preset.name for preset in listed)
     assert listed[1].description.startswith("ISAAC-CE with 8 b weights and activations")
 

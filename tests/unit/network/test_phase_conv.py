@@ -192,6 +192,24 @@ def test_what_is_no_layer_with_phases_stays_what_it_is(
         assert [op.kind for op in structure.digital] == digital
 
 
+class EverySecond(nn.Module):
+    """Rows 0 and 2 of a block of three: as many as a crop would leave, and not the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 18, 5, 3, padding=1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.pixel_shuffle(self.conv(images), 3)[:, :, ::2]
+
+
+def test_a_slice_with_a_step_is_no_crop() -> None:
+    program, _ = import_float(EverySecond().eval(), (3, 3, 3))
+    structure = trace_structure(program)
+    assert structure.geometries["conv"].output_size == (3, 3)
+    assert [op.kind for op in structure.digital] == ["reshape"]
+
+
 @pytest.mark.parametrize("phases", [(2, 2), (2, 3), (3, 1)])
 def test_shuffled_blocks_are_neighbouring_outputs(phases: tuple[int, int]) -> None:
     n_h, n_w = phases
