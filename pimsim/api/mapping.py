@@ -146,6 +146,9 @@ def map_layers(
         MappingError: an unknown name, or a layer that cannot be mapped as asked.
     """
     granularity = skip or ("none" if keep is None else "row")
+    if granularity == "repeat":
+        rule = "which operation units repeat others is seen from the weights, and shapes have none"
+        raise MappingError("skip 'repeat' without weights", rule, None, "Use 'pimsim run' with a checkpoint")
     _check_keep(layers, keep)
     shapes = [with_convention(layer, convention) for layer in layers]
     weights = tuple(_kept(layer, keep) for layer in shapes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from pimsim.network.checkpoints import METADATA_KEY, Checkpoint
@@ -62,10 +63,18 @@ def rate_of(recipe: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """
     chosen = {name: recipe[name] for name in own if name in recipe and name not in _NO_RATE}
     shown = {n: v for n, v in chosen.items() if v not in (None, [], ()) and (v != own[n] or n in _ALWAYS)}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in shown.items())
+
+
+def _short(value: Any) -> str:
+    """A value as text; of a list, equal neighbours once, with how often: ``0.5 x6 0.25 x12``."""
+    if not isinstance(value, list | tuple):
+        return str(value)
+    runs = [(each, len(list(group))) for each, group in groupby(value)]
+    return " ".join(str(each) if times == 1 else f"{each} x{times}" for each, times in runs)
 
 
 #: Options of methods that are told apart, or say where and not how hard.
 _NO_RATE = ("entries", "layers", "dimension", "seed", "array", "hardware", "columns_per_weight", "mapping", "windows")
 #: Options that are the rate of their method, whether usual or not.
-_ALWAYS = ("sparsity", "rank", "groups", "n_of_m", "rows", "threshold")
+_ALWAYS = ("keep", "sparsity", "rank", "groups", "n_of_m", "rows", "threshold")

@@ -49,12 +49,12 @@ def outcome_of(
     parts = zip(simulation.layers, prepared.placements, ops, strict=True)
     layers = tuple(_layer(*part) for part in parts)
     cells, rows = chip.crossbar.rows * chip.crossbar.columns, _driven_rows(prepared)
-    arrays = workload.arrays or chip.tiles * chip.tile.macros * chip.macro.arrays
+    arrays = workload.arrays or workload.array_budget or chip.tiles * chip.tile.macros * chip.macro.arrays
     named = _named(entry, checkpoint, ops)
     return Outcome(
         label=entry.label,
         **named,
-        training=TRAINED if entry.method is None else MASK_ONLY,
+        training=_training(entry, checkpoint),
         checkpoint=str(workload.checkpoint),
         chip=chip.name,
         array=f"{chip.crossbar.rows}x{chip.crossbar.columns}",
@@ -100,6 +100,7 @@ def _layer(result: LayerResult, placement: Placement, op: CrossbarOp) -> LayerOu
         rows_skipped=result.rows_skipped,
         arrays_dense=len(placement.mapping.tiles) * result.replication,
         arrays=result.arrays,
+        replication=result.replication,
         cycles_dense=placement.mapping.cycles,
         cycles=result.cycles,
         rounds=result.rounds,
@@ -137,6 +138,13 @@ def _named(entry: Entry, checkpoint: Checkpoint, ops: tuple[CrossbarOp, ...]) ->
     if not counted and not checkpoint.structure:
         kept = _kept_positions(ops)
     return {"method": method or ("unknown" if pruned else "none"), "entries": kept, "rate": rate_of(recipe, own)}
+
+
+def _training(entry: Entry, checkpoint: Checkpoint) -> str:
+    """Whether the pruned weights were trained: not with masks made here, nor with ``pimsim prune --epochs 0``."""
+    method, recipe = method_record(checkpoint)
+    untrained = method not in ("", "none") and recipe.get("epochs") == 0
+    return MASK_ONLY if entry.method is not None or untrained else TRAINED
 
 
 def _kept_positions(ops: tuple[CrossbarOp, ...]) -> int | None:

@@ -14,6 +14,7 @@ from pimsim.mapping.layout import Mapping
 from pimsim.mapping.low_rank import LowRank
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import STAGED, map_layer, mapper
+from pimsim.mapping.repeat_skipping import pattern_bits
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer
 from pimsim.workload import Workload
@@ -47,9 +48,9 @@ def place_layer(layer: Layer, workload: Workload, chip: Chip) -> Placement:
     Raises:
         MappingError: a layer that cannot fit, or an unknown name.
     """
-    array = array_of_chip(chip, layer.precision.weight_bits)
-    mapping = map_layer(layer.geometry, array, workload.mapping, **workload.mapping_options)
-    return _place(mapping, layer, workload, chip)
+    bits = _stored_bits(layer, workload, chip)
+    mapping = map_layer(layer.geometry, array_of_chip(chip, bits), workload.mapping, **workload.mapping_options)
+    return _place(mapping, layer, workload, chip, bits)
 
 
 def is_pair(first: Layer, second: Layer) -> bool:
@@ -113,5 +114,14 @@ def _whole(reduce: Geometry, expand: Geometry) -> Geometry:
     return replace(reduce, name=name, out_channels=expand.out_channels, groups=expand.groups)
 
 
-def _place(mapping: Mapping, layer: Layer, workload: Workload, chip: Chip) -> Placement:
-    return place(mapping, layer.weight, workload.skip, workload.pack, chip.index.format, workload.compact)
+def _stored_bits(layer: Layer, workload: Workload, chip: Chip) -> int:
+    """Bits of a weight in the cells: less than its own where operation units repeat others up to a shift."""
+    bits = layer.precision.weight_bits
+    if workload.skip != "repeat" or layer.weight is None:
+        return bits
+    return pattern_bits(layer.weight, bits, chip.crossbar.active_rows)
+
+
+def _place(mapping: Mapping, layer: Layer, workload: Workload, chip: Chip, bits: int | None = None) -> Placement:
+    stored = (bits or layer.precision.weight_bits) if workload.skip == "repeat" else None
+    return place(mapping, layer.weight, workload.skip, workload.pack, chip.index.format, workload.compact, stored)

@@ -18,6 +18,8 @@ _EXAMPLES = examples(
     "--out d.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method pim-prune --array 128x128 --keep 0.25 "
     "--out g.safetensors",
+    "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method prap --weight-bits 8 --targets 0.25 "
+    "--epochs 8 --lr 0.01 --out p.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method vwc-sdk --array 512x256 --epochs 3 "
     "--lr 0.01 --out e.safetensors",
     "pimsim prune --network net.py:net --checkpoint a.pth --data DIR --method low-rank --rank 1/4 --groups 4 "
@@ -59,6 +61,12 @@ def _prune(
     exempt: own.Exempt = None,
     nonzeros: own.Nonzeros = None,
     threshold: own.Threshold = None,
+    shapes: own.Shapes = None,
+    targets: own.Targets = None,
+    share: own.Share = None,
+    project: own.Project = None,
+    mask_penalty: own.MaskPenalty = None,
+    reuse_penalty: own.ReusePenalty = None,
     array: own.Array = None,
     columns_per_weight: own.ColumnsPerWeight = None,
     hardware: own.Hardware = None,
@@ -72,7 +80,7 @@ def _prune(
     weight_bits: Annotated[int, typer.Option(help="Bits of a weight.")] = 4,
     activation_bits: Annotated[int, typer.Option(help="Bits of an activation.")] = 4,
     first_last_bits: Annotated[int, typer.Option(help="Bits of the first and the last layer.")] = 8,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images; 0: prune and calibrate only.")] = 30,
     float_epochs: Annotated[int, typer.Option(help="Of those, epochs in float before quantization starts.")] = 0,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.1,
     batch: Annotated[int, typer.Option(help="Images of one step.")] = 128,
@@ -115,8 +123,9 @@ def _prune(
         entries=entries, dimension=dimension, patterns=patterns, connectivity=connectivity, rows=rows,
         families=tuple(families or ()), concentration=concentration, ranking=ranking, power=power, sparsity=sparsity,
         segment=segment, n_of_m=n_of_m, column_group=column_group, mode=mode, fill_up=fill_up, scope=scope,
-        exempt=exempt, nonzeros=nonzeros, threshold=threshold, array=array, columns_per_weight=columns_per_weight,
-        hardware=hardware,
+        exempt=exempt, nonzeros=nonzeros, threshold=threshold, shapes=tuple(shapes or ()),
+        targets=tuple(targets or ()), share=share, project=tuple(project or ()), mask_penalty=mask_penalty,
+        reuse_penalty=reuse_penalty, array=array, columns_per_weight=columns_per_weight, hardware=hardware,
         mapping=mapping, search=search, convention=convention, accuracy_drop=accuracy_drop, rank=rank, groups=groups,
         weight_quantizer=weight_quantizer, weight_bits=weight_bits, activation_bits=activation_bits,
         first_last_bits=first_last_bits, epochs=epochs, float_epochs=float_epochs, lr=lr, batch=batch,

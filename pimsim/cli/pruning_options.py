@@ -14,7 +14,8 @@ Method = Annotated[
         "random, pconv. A given number of rows: garos (exactly, by integer program), row-efficient, row. A share of "
         "the weights: magnitude, filter, channel, column, n-m. Blocks of the unrolled matrix: "
         "pim-prune (parts of rows or columns, packed again), crossbar (whole arrays), ou-row (rows of a group of "
-        "columns), tiny-adc (all but few weights of a column, for an ADC of few bits). Of another structure: vwc-sdk "
+        "columns), tiny-adc (all but few weights of a column, for an ADC of few bits). Weight patterns of operation "
+        "units: prap (shapes, and patterns that repeat others up to a shift). Of another structure: vwc-sdk "
         "(remove the channels that do not fill an array, in rounds), low-rank (turn each convolution into two thin "
         "ones), kerntrol-m (leave out rows that few outputs of a window use), kerntrol-c (the same, every cell left "
         "becomes a weight); these start from --checkpoint, and fine-tune for --epochs (0: not at all)."
@@ -31,7 +32,8 @@ Layers = Annotated[
     list[str] | None,
     typer.Option(
         help="[all but none, vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as "
-        "outputs; pim-prune, crossbar, ou-row, tiny-adc: all; low-rank: all convolutions larger than 1x1 but the first]"
+        "outputs; pim-prune, crossbar, ou-row, tiny-adc: all; low-rank: all convolutions larger than 1x1 but the "
+        "first; prap: all but the first and the last]"
     ),
 ]
 Threshold = Annotated[
@@ -103,7 +105,8 @@ Mode = Annotated[
     str | None,
     typer.Option(
         help="[pim-prune] row, column, best (whichever takes fewer arrays, for each layer) or both (experimental).  "
-        "[default: best]"
+        "[default: best]  [prap] shape+similar, or a method that it is compared with: shape, similar, identical, "
+        "structure, structure+identical, orc, naive.  [default: shape+similar]"
     ),
 ]
 FillUp = Annotated[
@@ -123,6 +126,34 @@ Exempt = Annotated[
 ]
 Nonzeros = Annotated[
     int | None, typer.Option(help="[tiny-adc] Weights that stay in a column of an array.  [default: 16]")
+]
+Shapes = Annotated[
+    list[float] | None,
+    typer.Option(
+        help="[prap] Kernel positions that stay, 8, 4, 2 or 1 (a 1x1 or linear layer: 1, 0.5 or 0.25 of its inputs); "
+        "once for all layers, or repeated for each.  [default: 4]"
+    ),
+]
+Targets = Annotated[
+    list[float] | None,
+    typer.Option(
+        help="[prap] Share of the patterns that is kept (similar), or the rank whose norm is the threshold "
+        "(identical); once, or repeated for each layer; 1 leaves a layer alone.  [default: 0.5; identical: 0.6]"
+    ),
+]
+Share = Annotated[
+    float | None,
+    typer.Option(help="[prap] What structure (channels) and orc (weights) keep.  [default: 0.65; orc: 0.2]"),
+]
+Project = Annotated[
+    list[int] | None,
+    typer.Option(help="[prap] Epoch after which the weights are projected; may be repeated; the last always is."),
+]
+MaskPenalty = Annotated[
+    float | None, typer.Option(help="[prap] Weight of the penalty on what shapes prune.  [default: 0.001]")
+]
+ReusePenalty = Annotated[
+    float | None, typer.Option(help="[prap] Weight of the distance from reused patterns.  [default: 0.001]")
 ]
 Array = Annotated[
     str | None,

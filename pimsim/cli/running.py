@@ -53,7 +53,7 @@ def _run(
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
     skip: Annotated[
-        str | None, typer.Option(help="Zeros left out: none, row, ou, column, block or array.  [default: none]")
+        str | None, typer.Option(help="Left out: none, row, ou, repeat, column, block or array.  [default: none]")
     ] = None,
     pack: Annotated[
         str | None, typer.Option(help="Kept rows or columns stay in their tile, or refill a layer's arrays.")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pimsim.functional.programming import ProgrammedRows, program_tiles
+from pimsim.functional.programming import ProgrammedRows
 from pimsim.functional.reference import check_inputs, check_range, layer_weight
+from pimsim.functional.repeating import program_arrays
 from pimsim.hardware.encodings import InputStep, input_steps
 from pimsim.hardware.records import Crossbar, RowDriver
 from pimsim.mapping.layout import ArrayTile
@@ -102,13 +103,14 @@ def activity(
     check_range(inputs, precision, layer.name)
     steps = input_steps(precision.activation_bits, row_driver.bits, precision.activation_signed)
     drives, squares = _pixel_drives(placement.mapping.pad_input(inputs.astype(np.int64)), steps)
+    bits = placement.stored_bits or precision.weight_bits
     row_steps = len(inputs) * placement.mapping.windows * len(steps)
     tiles = []
     for tile in placement.tiles:
         pixels = placement.mapping.window_pixels(tile.rows)
         row_squares = squares[pixels].sum(axis=0)
         levels = np.zeros(1 << crossbar.cell_bits, dtype=np.int64)
-        for part in program_tiles(placement.mapping, (tile,), layer_weight(layer), precision.weight_bits, crossbar):
+        for part in program_arrays(placement.mapping, (tile,), layer_weight(layer), bits, crossbar):
             of_part = squares[placement.mapping.window_pixels(part.rows)].sum(axis=0)
             levels += _level_reads(part, of_part, crossbar.cell_bits)
         tiles.append(TileActivity(tile, drives[pixels].sum(axis=0), row_squares, row_steps * len(tile.rows), levels))

@@ -21,11 +21,13 @@ from pimsim.functional.engines import SerialEngine, serial_engine
 from pimsim.functional.observations import Observations
 from pimsim.functional.packed import compiled_kernels
 from pimsim.functional.parts import pieces
-from pimsim.functional.programming import ProgrammedRows, program_tiles
+from pimsim.functional.programming import ProgrammedRows
 from pimsim.functional.reference import check_inputs, check_range, layer_weight
+from pimsim.functional.repeating import program_arrays, program_copies
 from pimsim.functional.scratch import input_kind
 from pimsim.hardware.encodings import InputStep, columns_per_weight, input_steps
 from pimsim.hardware.records import Adc, Crossbar, RowDriver
+from pimsim.mapping.layout import ArrayTile, Mapping
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import Layer
 
@@ -103,7 +105,7 @@ class CrossbarLayer:
             raise SimulationError(
                 f"a placement of '{mapping.geometry.name}'", "it is of another layer", self.layer.name
             )
-        needed = columns_per_weight(crossbar.encoding, self.layer.precision.weight_bits, crossbar.cell_bits)
+        needed = columns_per_weight(crossbar.encoding, self.stored_bits, crossbar.cell_bits)
         if mapping.array.columns_per_weight != needed or mapping.array.rows > crossbar.rows:
             raise SimulationError(
                 f"a mapping for {mapping.array}",
@@ -118,12 +120,26 @@ class CrossbarLayer:
         precision = self.layer.precision
         return input_steps(precision.activation_bits, self.read_out.row_driver.bits, precision.activation_signed)
 
+    @property
+    def stored_bits(self) -> int:
+        """Bits of a weight in the cells."""
+        return self.placement.stored_bits or self.layer.precision.weight_bits
+
     @cached_property
     def programmed(self) -> tuple[ProgrammedRows, ...]:
         """All arrays in use as programmed, those with equal driven rows joined."""
-        bits = self.layer.precision.weight_bits
+        return program_arrays(*self._what)
+
+    @cached_property
+    def copied(self) -> tuple[ProgrammedRows, ...]:
+        """Operation units whose results other columns take over, with those columns (granularity ``repeat``)."""
+        return program_copies(*self._what) if self.placement.skip == "repeat" else ()
+
+    @property
+    def _what(self) -> tuple[Mapping, tuple[ArrayTile, ...], NDArray[np.int64], int, Crossbar]:
+        placement = self.placement
         weight = layer_weight(self.layer)
-        return program_tiles(self.placement.mapping, self.placement.tiles, weight, bits, self.read_out.crossbar)
+        return placement.mapping, placement.tiles, weight, self.stored_bits, self.read_out.crossbar
 
     @cached_property
     def serial(self) -> tuple[ProgrammedRows, ...]:
@@ -133,18 +149,37 @@ class CrossbarLayer:
     @cached_property
     def products(self) -> tuple[DenseProduct, ...]:
         """The columns that cannot overflow, as integer products of the mapped cells."""
-        return dense_products(self.placement.mapping, self._split[0], self.layer.precision)
+        safe = (*self._split[0], *self._split_copies[0])
+        return dense_products(self.placement.mapping, safe, self.layer.precision)
 
     @cached_property
     def _split(self) -> tuple[tuple[ProgrammedRows, ...], tuple[ProgrammedRows, ...]]:
+        return self._by_safety(self.programmed)
+
+    @cached_property
+    def _split_copies(self) -> tuple[tuple[ProgrammedRows, ...], tuple[ProgrammedRows, ...]]:
+        return self._by_safety(self.copied)
+
+    def _by_safety(
+        self, arrays: tuple[ProgrammedRows, ...]
+    ) -> tuple[tuple[ProgrammedRows, ...], tuple[ProgrammedRows, ...]]:
+        """Columns that are computed as integer products, and those that are computed bit-serially."""
         if self.read_out.exact == "bit-serial":
-            return (), self.programmed
-        return split_columns(self.programmed, self.steps, self.read_out.conversion)
+            return (), arrays
+        return split_columns(arrays, self.steps, self.read_out.conversion)
 
     @cached_property
     def _engine(self) -> SerialEngine:
+        return self._serial_engine(self.serial)
+
+    @cached_property
+    def _copying(self) -> SerialEngine | None:
+        """Gives results to the columns that take them over; its conversions are those of the sources."""
+        return self._serial_engine(self._split_copies[1]) if self._split_copies[1] else None
+
+    def _serial_engine(self, arrays: tuple[ProgrammedRows, ...]) -> SerialEngine:
         return serial_engine(self.read_out.engine_used)(
-            self.placement.mapping, self.serial, self.steps, self.read_out.conversion
+            self.placement.mapping, arrays, self.steps, self.read_out.conversion
         )
 
     @property
@@ -188,6 +223,8 @@ class CrossbarLayer:
         kind = input_kind(precision.activation_bits, precision.activation_signed)
         padded: NDArray[Any] = self.placement.mapping.pad_input(inputs.astype(kind))
         counts = self._engine.add(padded, outputs)
+        if self._copying is not None:
+            self._copying.add(padded, outputs)
         for product in self.products:
             product.add(padded, outputs)
         return counts

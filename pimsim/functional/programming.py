@@ -100,7 +100,7 @@ def program_tiles(
     for part in (part for tile in tiles for part in tile.parts()):
         together.setdefault((part.block, part.rows), []).append(part)
     return tuple(
-        _join([_program(mapping, tile, weight, weight_bits, crossbar) for tile in members])
+        join_programmed([_program(mapping, tile, weight, weight_bits, crossbar) for tile in members])
         for members in together.values()
     )
 
@@ -114,10 +114,24 @@ def _program(
     mapping: Mapping, tile: ArrayTile, weight: NDArray[np.int64], weight_bits: int, crossbar: Crossbar
 ) -> ProgrammedRows:
     """One array tile as programmed."""
-    codes = encode(mapping.cell_weights(tile, weight), crossbar.encoding, weight_bits, crossbar.cell_bits)
+    starts = group_starts(len(tile.rows), crossbar.active_rows)
+    cells = mapping.cell_weights(tile, weight)
+    return stored_rows(tile.block, tile.rows, tile.columns, starts, cells, weight_bits, crossbar)
+
+
+def stored_rows(
+    block: int,
+    rows: Rows,
+    columns: Columns,
+    starts: NDArray[np.int64],
+    weights: NDArray[np.int64],
+    weight_bits: int,
+    crossbar: Crossbar,
+) -> ProgrammedRows:
+    """Integer weights (R, C) in the cells of some rows and columns; see `ProgrammedRows` for the others."""
+    codes = encode(weights, crossbar.encoding, weight_bits, crossbar.cell_bits)
     codes = np.moveaxis(codes, 2, 1)
     factors = np.array([s.factor for s in slices(crossbar.encoding, weight_bits, crossbar.cell_bits)], dtype=np.int64)
-    starts = group_starts(len(tile.rows), crossbar.active_rows)
     gain = np.broadcast_to(factors[None, :, None], (len(starts) - 1, *codes.shape[1:])).copy()
     correction = np.full((len(starts) - 1, codes.shape[2]), -offset(crossbar.encoding, weight_bits), dtype=np.int64)
     if crossbar.encoding == "offset-inverted":
@@ -125,7 +139,7 @@ def _program(
         top = (1 << crossbar.cell_bits) - 1
         correction += top * np.where(flags, gain, 0).sum(axis=1)
         gain[flags] *= -1
-    return ProgrammedRows(tile.block, tile.rows, tile.columns, starts, codes.astype(np.uint16), gain, correction)
+    return ProgrammedRows(block, rows, columns, starts, codes.astype(np.uint16), gain, correction)
 
 
 def _invert(
@@ -145,7 +159,7 @@ def _invert(
     return stored, np.stack(flags)
 
 
-def _join(parts: list[ProgrammedRows]) -> ProgrammedRows:
+def join_programmed(parts: list[ProgrammedRows]) -> ProgrammedRows:
     """Arrays with equal rows side by side."""
     if len(parts) == 1:
         return parts[0]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from pimsim.errors import MappingError
-from pimsim.mapping.units import GroupRows, units_per_group, weights_per_group
+from pimsim.mapping.repeats import ArrayRepeats
+from pimsim.mapping.units import GroupRows, Heights, closed_up, units_per_group, weights_per_group
 from pimsim.network.layers import Geometry, Pair
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class ArrayTile:
     with the same ``block`` and ``row_tile`` read the same inputs; what is left after skipping says so by its
     ``columns`` and ``rows`` alone. A block is one group of a grouped convolution, or several groups packed
     block-diagonally. ``kept`` says which of the rows each column group drives; None: every group drives all of them.
+    ``repeats`` says which operation units take their results from others; None: none of them.
     """
 
     block: int
@@ -158,6 +160,7 @@ class ArrayTile:
     rows: Rows
     columns: Columns
     kept: GroupRows | None = None
+    repeats: ArrayRepeats | None = None
 
     def group_rows(self, weights: int) -> NDArray[np.int64]:
         """Rows that each column group of ``weights`` weight columns drives, int64 (G,).
@@ -174,6 +177,18 @@ class ArrayTile:
                 fix="Place the layer on arrays with the operation unit of this crossbar",
             )
         return self.kept.rows
+
+    def group_units(self, weights: int, active_rows: int) -> tuple[Heights, ...]:
+        """Operation units that each column group reads, one above the other. Raises `MappingError`."""
+        groups = len(self.group_rows(weights))
+        if self.kept is None:
+            return (closed_up(len(self.rows), active_rows),) * groups
+        return self.kept.units(active_rows)
+
+    def group_reads(self, weights: int, active_rows: int) -> NDArray[np.int64]:
+        """How many units those are, int64 (G,)."""
+        units = self.group_units(weights, active_rows)
+        return np.array([sum(count for count, _ in heights) for heights in units], dtype=np.int64)
 
     @property
     def rows_used(self) -> int:

@@ -17,7 +17,7 @@ class Placement:
 
     Attributes:
         mapping: the dense layout.
-        skip: granularity, ``none``, ``row``, ``column``, ``ou`` or ``array``.
+        skip: granularity, ``none``, ``row``, ``column``, ``ou``, ``repeat`` or ``array``.
         pack: ``tile`` (every tile keeps its own array) or ``layer`` (kept rows or columns refill arrays).
         tiles: the arrays in use, each with its driven rows and its columns, in the mapping's order. Which outputs an
             array adds to, its ``columns`` say: columns that refilled arrays belong to several column tiles. Unlike
@@ -26,6 +26,7 @@ class Placement:
         rows_mapped: rows over the dense tiles.
         rows_skipped: rows of those that no column group drives.
         index_bits: storage that tells which rows or columns are kept (`hardware.md` 3.7); 0 when nothing is skipped.
+        stored_bits: bits of a weight in the cells where these hold less than the weight (``repeat``); None elsewhere.
         nonzero_cells: cells that hold a nonzero weight; None when the layer has no weights.
     """
 
@@ -37,6 +38,7 @@ class Placement:
     rows_skipped: int
     index_bits: int = 0
     nonzero_cells: int | None = None
+    stored_bits: int | None = None
 
     @property
     def cycles(self) -> int:
@@ -113,5 +115,5 @@ class Placement:
 
 def _unit_steps(mapping: Mapping, tiles: tuple[ArrayTile, ...]) -> int:
     array = mapping.array
-    per_group = (np.sum(-(-tile.group_rows(array.weights_per_group) // array.active_rows)) for tile in tiles)
+    per_group = (np.sum(tile.group_reads(array.weights_per_group, array.active_rows)) for tile in tiles)
     return int(sum(per_group)) * array.units_per_group

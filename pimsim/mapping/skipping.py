@@ -16,6 +16,7 @@ from pimsim.mapping.column_skipping import columns_left
 from pimsim.mapping.index_cost import INDEX_FORMATS, index_bits
 from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Rows
 from pimsim.mapping.placement import Placement
+from pimsim.mapping.repeat_skipping import units_left
 from pimsim.mapping.units import GroupRows, whole_units
 from pimsim.network.layers import Geometry
 
@@ -97,6 +98,7 @@ def place(
     pack: str = "tile",
     index_format: str = "bitmap",
     compact: bool | None = None,
+    stored_bits: int | None = None,
 ) -> Placement:
     """The arrays of a mapping with what is zero left out.
 
@@ -105,10 +107,11 @@ def place(
         weight: (OC, IC / groups, K_h, K_w), pruned weights exactly zero; None for a layer without weights,
             which is taken as dense.
         skip: ``none``; ``row``: rows that are zero in every column of their array tile; ``ou``: in each column group
-            of the array's operation unit, the rows that are zero in all its columns; ``column``: columns that are
-            zero in every row of their array tile; ``block``: rows or columns, whichever leaves fewer arrays (then
-            the smaller index, then rows), as PIM-Prune chooses for each layer; ``array``: tiles without a nonzero
-            cell.
+            of the array's operation unit, the rows that are zero in all its columns; ``repeat``: operation units that
+            are zero, or equal to another one of the same rows up to powers of two (`units_left`); ``column``: columns
+            that are zero in every row of their array tile; ``block``: rows or columns, whichever leaves fewer arrays
+            (then the smaller index, then rows), as PIM-Prune chooses for each layer; ``array``: tiles without a
+            nonzero cell.
         pack: ``tile`` (each tile keeps its driven rows or columns) or ``layer``: the kept rows of a block and column
             tile, or the kept columns of a block and row tile, refill arrays. Columns that moved have to send
             their sums elsewhere: `Placement.scattered`.
@@ -120,11 +123,17 @@ def place(
         compact: for ``ou``, whether the rows that a column group keeps close up to full operation units (None: they
             do); if not, rows keep their places, and only operation units without a nonzero cell are left out.
 
+        stored_bits: for ``repeat``, bits of a weight for which the columns of the array are made, where they are fewer
+            than those of the weight (`pattern_bits`).
+
     Raises:
         MappingError: an unknown granularity, packing or index format, refilling without rows or columns left
-            out, ``compact`` false without unit skipping, or weights of the wrong shape.
+            out, ``compact`` false without unit skipping, weights of the wrong shape, or repeats without
+            weights.
     """
     _check(mapping, weight, skip, pack, index_format, compact)
+    if skip == "repeat":
+        return _repeats(mapping, weight, index_format, stored_bits)
     if skip == "block":
         either = (place(mapping, weight, one, pack, index_format) for one in ("row", "column"))
         return min(either, key=lambda placed: (len(placed.tiles), placed.index_bits))
@@ -147,6 +156,28 @@ def place(
         index_bits=sum(part.index_bits for part in left),
         nonzero_cells=None if weight is None else sum(int(n.sum()) for c in column_tiles for n in c.nonzero),
     )
+
+
+def _repeats(
+    mapping: Mapping, weight: NDArray[np.int64] | None, index_format: str, stored_bits: int | None
+) -> Placement:
+    """Granularity ``repeat``, which looks at arrays side by side."""
+    left = units_left(mapping, weight, index_format, stored_bits)
+    return Placement(
+        mapping=mapping,
+        skip="repeat",
+        pack="tile",
+        tiles=left.tiles,
+        rows_mapped=mapping.rows_mapped,
+        rows_skipped=mapping.rows_mapped - sum(len(tile.rows) for tile in left.tiles),
+        index_bits=left.index_bits,
+        nonzero_cells=None if weight is None else _nonzero_cells(mapping, weight),
+        stored_bits=stored_bits,
+    )
+
+
+def _nonzero_cells(mapping: Mapping, weight: NDArray[np.int64]) -> int:
+    return sum(int(n.sum()) for column_tile in _column_tiles(mapping, weight != 0) for n in column_tile.nonzero)
 
 
 def _without_columns(mapping: Mapping, nonzero: NDArray[np.bool_] | None, pack: str, index_format: str) -> Placement:
@@ -224,9 +255,8 @@ def _keep_units(column_tile: _ColumnTile, choices: _Skipping) -> _Left:
 GRANULARITIES: MappingProxyType[str, Callable[[_ColumnTile, _Skipping], _Left]] = MappingProxyType(
     {"none": _keep_all, "row": _keep_rows, "ou": _keep_units, "array": _keep_arrays}
 )
-
 #: All granularities.
-SKIPS = (*GRANULARITIES, "column", "block")
+SKIPS = (*GRANULARITIES, "repeat", "column", "block")
 
 
 def _column_tiles(mapping: Mapping, nonzero: NDArray[np.bool_] | None) -> Iterable[_ColumnTile]:

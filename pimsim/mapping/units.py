@@ -8,6 +8,7 @@ side that drive the same rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,10 @@ def group_widths(weight_columns: int, weights: int) -> NDArray[np.int64]:
     return np.minimum(weights, weight_columns - starts).astype(np.int64)
 
 
+#: Operation units one above the other as runs of equal ones: (how many, rows that each drives).
+Heights = tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class GroupRows:
     """Which rows of an array tile each of its column groups drives.
@@ -41,17 +46,21 @@ class GroupRows:
         weights: weight columns of a group.
         compact: whether the rows of a group close up to full operation units; otherwise they keep their places in the
             array, and whole units are left out.
+        row_block: row block of each row, int64 (R,): rows of one block are one operation unit of a group, which other
+            rows do not fill up; None where units hold whatever rows come next.
     """
 
     marks: NDArray[np.bool_]
     weights: int
     compact: bool = True
+    row_block: NDArray[np.int64] | None = None
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
             isinstance(other, GroupRows)
             and (self.weights, self.compact) == (other.weights, other.compact)
             and np.array_equal(self.marks, other.marks)
+            and _same(self.row_block, other.row_block)
         )
 
     def __hash__(self) -> int:
@@ -61,6 +70,32 @@ class GroupRows:
     def rows(self) -> NDArray[np.int64]:
         """Rows of each group, int64 (G,)."""
         return np.asarray(np.count_nonzero(self.marks, axis=0), dtype=np.int64)
+
+    def units(self, active_rows: int) -> tuple[Heights, ...]:
+        """Operation units of each group, in order."""
+        if self.row_block is None:
+            return tuple(closed_up(rows, active_rows) for rows in self.rows.tolist())
+        heights = rows_per_unit(self.marks, self.row_block).T.tolist()
+        return tuple(
+            tuple((len(list(run)), rows) for rows, run in groupby(rows for rows in group if rows)) for group in heights
+        )
+
+
+def closed_up(rows: int, active_rows: int) -> Heights:
+    """Rows in units of h: the full ones, and what is left."""
+    full, rest = divmod(rows, active_rows)
+    return ((full, active_rows),) * (full > 0) + ((1, rest),) * (rest > 0)
+
+
+def rows_per_unit(marks: NDArray[np.bool_], row_block: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Marked rows of each group in each row block, int64 (B, G)."""
+    rows = np.zeros((int(row_block.max(initial=-1)) + 1, marks.shape[1]), dtype=np.int64)
+    np.add.at(rows, row_block, marks)
+    return rows
+
+
+def _same(first: NDArray[np.int64] | None, second: NDArray[np.int64] | None) -> bool:
+    return first is second or (first is not None and second is not None and np.array_equal(first, second))
 
 
 def whole_units(marks: NDArray[np.bool_], active_rows: int) -> NDArray[np.bool_]:

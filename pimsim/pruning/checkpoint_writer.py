@@ -159,9 +159,11 @@ def read_card(checkpoint: str | Path) -> RecordedTop1 | None:
 
 
 def _curve_line(record: EpochRecord) -> str:
+    before = record.unprojected_accuracy
+    projected = "" if before is None else f" ({100 * before:.2f} before the projection)"
     return (
         f"| {record.epoch} | {record.phase} | {record.loss:.4f} "
-        f"| {100 * record.train_accuracy:.2f} | {100 * record.test_accuracy:.2f} "
+        f"| {100 * record.train_accuracy:.2f} | {100 * record.test_accuracy:.2f}{projected} "
         f"| {record.seconds:.1f} |"
     )
 

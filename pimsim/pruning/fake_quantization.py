@@ -75,6 +75,12 @@ class LayerQuantizer(nn.Module):
         self.register_buffer("enabled", torch.tensor(False))
         # Python copies: reading a tensor's truth on every forward pass is slow.
         self.is_enabled = self.is_signed = False
+        self.has_fixed_step = False
+
+    def fix_weight_step(self, bits: int) -> None:
+        """One step for the whole weight, of these bits, which is set from outside and not learned."""
+        self.weight_bits, self.has_fixed_step = bits, True
+        self.weight_step = nn.Parameter(torch.ones([1] * self.weight_step.dim()), requires_grad=False)
 
     def calibrate(self, weight: Tensor, mask: Tensor, samples: Tensor) -> None:
         """Start the steps at the least squared error over a weight and sampled inputs."""
@@ -88,6 +94,8 @@ class LayerQuantizer(nn.Module):
         """Go on from the steps of an earlier training; raises :class:`QuantizationError`."""
         own = (self.quantizer, self.weight_bits, self.activation_bits)
         given = (record.weight_quantizer, record.weight_bits, record.activation_bits)
+        if self.has_fixed_step:
+            own, given = (*own[:1], 0, *own[2:]), (own[0], 0, *given[2:])
         if own != given:
             raise QuantizationError(
                 given=f"a checkpoint with (quantizer, weight bits, activation bits) {given}",
@@ -154,8 +162,8 @@ class LayerQuantizer(nn.Module):
 
     @property
     def _learns_weight_step(self) -> bool:
-        # DoReFa's scale follows from the weights themselves.
-        return self.quantizer == "symmetric"
+        # DoReFa's scale follows from the weights themselves, a fixed one from elsewhere.
+        return self.quantizer == "symmetric" and not self.has_fixed_step
 
     def _switch_on(self, signed: bool) -> None:
         self.signed.fill_(signed)

@@ -24,15 +24,19 @@ from pimsim.pruning.command import plain_value, prune_command
 from pimsim.pruning.fake_quantization import (
     QuantizationOptions,
     attach_quantizers,
+    calibrate_quantizers,
     restore_quantizers,
+    weight_layers,
 )
+from pimsim.pruning.hooks import TrainingHook
 from pimsim.pruning.masks import layer_masks, mask_layers
 from pimsim.pruning.methods.base import MaskMethod
 from pimsim.pruning.plans import PruningPlan
 from pimsim.pruning.recipe import EpochRecord, Recipe
+from pimsim.pruning.registry import SHARED_OPTIONS, pruning_method, recorded_options
 from pimsim.pruning.registry import method_options as known_options
-from pimsim.pruning.registry import pruning_method, recorded_options
-from pimsim.pruning.training import accuracy, train
+from pimsim.pruning.trained import integer_weight
+from pimsim.pruning.training import accuracy, calibration_images, train
 from pimsim.pruning.windows import Windows, WindowSearch
 
 
@@ -102,15 +106,17 @@ def prune(
     ``out`` is a .safetensors path; the card stands beside it (.md), the state of the run in the folder ``out`` with
     the ending .training, from which a killed run goes on. ``method`` and ``method_options`` are those of
     :func:`pruning_method`, the bits those of :class:`QuantizationOptions`, ``epochs`` to ``optimizer`` those of
-    :class:`Recipe`, then :class:`AdmmOptions`. ``limit`` keeps that many training and test images; ``data_name`` is
-    what the card calls the data; ``windows`` finds the parallel windows for a method that counts rows.
+    :class:`Recipe`, then :class:`AdmmOptions`; with 0 epochs the network is pruned and calibrated as it is. ``limit``
+    keeps that many training and test images; ``data_name`` is what the card calls the data; ``windows`` finds the
+    parallel windows for a method that counts rows.
     Raises a :class:`PimsimError` of the kind that fits the bad input.
     """
     options = {name: plain_value(value) for name, value in locals().items() if name not in _UNRECORDED}
-    settings = {**method_options, **({"seed": seed} if "seed" in known_options(method) else {})}
+    shared = {name: options[name] for name in SHARED_OPTIONS if name in known_options(method)}
+    settings = {**method_options, **shared}
     options |= {**recorded_options(method, settings), **(windows.options if windows else {})}
     run = _Run(checked_target(out), _Choices.checked(options, settings), options, data_name, show_progress)
-    model, source = _started(network, checkpoint, seed)
+    model, source = _started(network, checkpoint, seed, run.choices.pruning)
     sets = data_sets(data, normalize, limit, image_size)
     if windows is not None:
         run = run.with_windows(windows(model.network, image_shape(sets[0])))
@@ -130,7 +136,8 @@ class _Choices:
     def checked(cls, options: Mapping[str, Any], settings: Mapping[str, Any]) -> _Choices:
         """From plain values and the method's own options. Raises the error of what is wrong with them."""
         quantization = QuantizationOptions(**_fields_of(QuantizationOptions, options))
-        recipe, admm = Recipe(**_fields_of(Recipe, options)), AdmmOptions(**_fields_of(AdmmOptions, options))
+        training = options if options["epochs"] else {**options, "epochs": 1, "warmup_epochs": 0.0}
+        recipe, admm = Recipe(**_fields_of(Recipe, training)), AdmmOptions(**_fields_of(AdmmOptions, options))
         check_admm(admm, recipe, options["method"])
         return cls(quantization, recipe, admm, pruning_method(options["method"], settings))
 
@@ -157,11 +164,16 @@ class _Run:
     def train(self, model: _Started, source: Checkpoint | None, sets: tuple[ImageDataset, ImageDataset]) -> PruneResult:
         """The trained network, its checkpoint and card written."""
         choices, folder = self.choices, self.target.with_suffix(".training")
-        plan, hook = _pruned(model, choices.pruning, choices.admm)
+        plan, hook = _pruned(model, choices)
         attach_quantizers(model.network, choices.quantization)
+        if hook:
+            hook.attached(model.network)
         if source and not choices.recipe.float_epochs:
             _restore_steps(model.network, source)
-        history = train(model.network, choices.recipe, *sets, folder, self.options, self.show_progress, hook)
+        if self.options["epochs"]:
+            history = train(model.network, choices.recipe, *sets, folder, self.options, self.show_progress, hook)
+        else:
+            history = _without_training(model.network, sets[0], hook)
         if hook:
             plan = choices.pruning.describe(model.before, layer_masks(model.network, plan.masks))
         return self._finish(model.network, plan, sets, history, source.structure if source else [])
@@ -195,24 +207,43 @@ class _Started:
     masks: dict[str, Tensor]
 
 
-def _started(network: str, checkpoint: str | Path | None, seed: int) -> tuple[_Started, Checkpoint | None]:
+def _started(
+    network: str, checkpoint: str | Path | None, seed: int, pruning: MaskMethod
+) -> tuple[_Started, Checkpoint | None]:
     model = build_network(network, seed)
     source = load_checkpoint(checkpoint) if checkpoint is not None else None
     model = rebuild(model, source.structure if source else [], str(checkpoint))
     masks = _load_weights(model, source) if source else {}
+    if source and source.quantization:
+        _take_integers(model, source, masks, pruning.new_grids(model))
     return _Started(model, deepcopy(model), masks), source
 
 
-def _pruned(model: _Started, pruning: MaskMethod, options: AdmmOptions) -> tuple[PruningPlan, Admm | None]:
-    """Masks on the network; with ADMM they come later, and a layer of the plan starts whole."""
+def _pruned(model: _Started, choices: _Choices) -> tuple[PruningPlan, TrainingHook | None]:
+    """Masks on the network; with a hook they come later, and a layer of the plan starts whole."""
+    pruning, options = choices.pruning, choices.admm
     plan = pruning.plan(model.network)
-    if not options.admm_epochs:
+    hook = pruning.training_hook(model.network, choices.recipe)
+    if hook and options.admm_epochs:
+        rule = "it draws weights with regularisers of its own"
+        raise PruningError(f"--admm-epochs with the method '{pruning.name}'", rule, fix="Leave --admm-epochs out")
+    if options.admm_epochs:
+        hook = Admm(pruning.constraints(model.network), pruning.projection(model.network), options)
+    if hook is None:
         # A layer that the plan leaves alone keeps the mask of the checkpoint.
         mask_layers(model.network, {**model.masks, **plan.masks})
         return plan, None
-    hook = Admm(pruning.constraints(model.network), pruning.projection(model.network), options)
     mask_layers(model.network, {name: mask for name, mask in model.masks.items() if name not in plan.masks})
     return plan, hook
+
+
+def _without_training(network: nn.Module, train_set: ImageDataset, hook: TrainingHook | None) -> tuple[()]:
+    """Calibrate what has no steps yet, and do what the hook does in the end."""
+    calibrate_quantizers(network, calibration_images(train_set), only_new=True)
+    if hook:
+        hook.before_epoch(network, 0)
+        hook.after_epoch(network, 0)
+    return ()
 
 
 # What does not change the weights, or would put a machine's paths into a checkpoint.
@@ -232,6 +263,16 @@ def _load_weights(model: nn.Module, source: Checkpoint) -> dict[str, Tensor]:
     fitted = match(source.state, model, str(source.path))
     model.load_state_dict(fitted.state)
     return {name.removesuffix(".weight"): mask for name, mask in fitted.masks.items()}
+
+
+@torch.no_grad()
+def _take_integers(model: nn.Module, source: Checkpoint, masks: Mapping[str, Tensor], layers: Sequence[str]) -> None:
+    """Weights of some layers as the integers of a quantized checkpoint stand for them."""
+    for name in layers:
+        if name in source.quantization:
+            record = LayerQuantization.from_dict(source.quantization[name])
+            weight = weight_layers(model)[name].weight
+            weight.copy_(integer_weight(weight, record, masks.get(name)))
 
 
 def _restore_steps(model: nn.Module, source: Checkpoint) -> None:

@@ -69,7 +69,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of the accuracy curve; accuracies are fractions, ``phase`` float or quantized, with a hook's name."""
+    """One line of the accuracy curve; accuracies are fractions, ``phase`` float or quantized, with a hook's name.
+
+    ``unprojected_accuracy`` is that on the test images before the weights were projected, None where they were not.
+    """
 
     epoch: int
     phase: str
@@ -77,3 +80,4 @@ class EpochRecord:
     train_accuracy: float
     test_accuracy: float
     seconds: float
+    unprojected_accuracy: float | None = None

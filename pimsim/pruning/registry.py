@@ -29,6 +29,7 @@ from pimsim.pruning.methods.patdnn import PatDnn
 from pimsim.pruning.methods.pattern import GivenPatterns
 from pimsim.pruning.methods.pconv import PConv
 from pimsim.pruning.methods.pim_prune import PimPrune
+from pimsim.pruning.methods.prap import Prap
 from pimsim.pruning.methods.random_patterns import RandomPatterns
 from pimsim.pruning.methods.row import RowPruning
 from pimsim.pruning.methods.row_efficient import RowEfficient
@@ -41,11 +42,11 @@ STRUCTURAL_METHODS = ("vwc-sdk", "low-rank", *KERNTROL_METHODS)
 _METHODS: tuple[type[MaskMethod], ...] = (
     NoPruning, GivenPatterns, Pairs, PatDnn, RandomPatterns, PConv, Garos, RowEfficient, RowPruning,
     MagnitudePruning, FilterPruning, ChannelPruning, ColumnPruning, SharedNOfM,
-    PimPrune, CrossbarPruning, OuRowPruning, TinyAdc,
+    PimPrune, CrossbarPruning, OuRowPruning, TinyAdc, Prap,
 )  # fmt: skip
 METHODS: Mapping[str, type[MaskMethod]] = MappingProxyType({method.name: method for method in _METHODS})
 #: Options that a method takes from the training run.
-SHARED_OPTIONS = ("seed",)
+SHARED_OPTIONS = ("seed", "weight_bits")
 
 
 def method_class(name: str) -> type[MaskMethod]:

@@ -57,10 +57,15 @@ class TrainedNetwork:
         weight, record, mask = self.state[f"{layer}.weight"], self.records.get(layer), self.masks.get(layer)
         if record is None:
             return weight
-        codes = quantize_weight(weight, record, mask).to(weight.dtype)
-        if record.weight_quantizer == "dorefa":
-            return codes * dorefa_scale(weight, record.weight_bits, mask)
-        return codes * broadcast_scale(record.weight_scale, weight)
+        return integer_weight(weight, record, mask)
+
+
+def integer_weight(weight: Tensor, record: LayerQuantization, mask: Tensor | None) -> Tensor:
+    """A weight as its integers stand for it, code times scale."""
+    codes = quantize_weight(weight, record, mask).to(weight.dtype)
+    if record.weight_quantizer == "dorefa":
+        return codes * dorefa_scale(weight, record.weight_bits, mask)
+    return codes * broadcast_scale(record.weight_scale, weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,10 +71,11 @@ def train(
                 _calibrate(network, train_set)
             hook.before_epoch(network, epoch)
             loss, correct = _run_epoch(run, epoch, train_set, padded, bar)
+            before = accuracy(network, test_set) if hook.changes_weights(epoch) else None
             hook.after_epoch(network, epoch)
             record = EpochRecord(
                 epoch + 1, f"{hook.phase} {_precision(network)}".strip(), loss, correct,
-                accuracy(network, test_set), round(time.monotonic() - started, 1),
+                accuracy(network, test_set), round(time.monotonic() - started, 1), before,
             )  # fmt: skip
             history.append(record)
             bar.set_postfix(loss=f"{loss:.3f}", test=f"{100 * record.test_accuracy:.2f}%")

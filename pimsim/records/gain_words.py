@@ -77,6 +77,8 @@ def _why_faster(outcome: Outcome, dense: Outcome) -> str:
         reasons.append(f"because fewer arrays need fewer rounds in {rounds} layers")
     if steps := sum(after.steps < before.steps for after, before in pairs):
         reasons.append(f"because an array reads fewer groups of {outcome.active_rows} rows in {steps} layers")
+    if copies := sum(after.replication > before.replication for after, before in pairs):
+        reasons.append(f"because more copies share the windows of {copies} layers")
     return " and ".join(reasons) or "because layers fell away"
 
 

@@ -27,6 +27,7 @@ LAYER_COLUMNS = (
     Column("skip_ratio", REAL, "", "rows_skipped / rows_mapped"),
     Column("arrays_dense", COUNT, "", "array tiles before anything is left out"),
     Column("arrays", COUNT, "", "array tiles in use, times replication"),
+    Column("replication", COUNT, "", "copies of the layer, which share its windows"),
     Column("cycles_dense", COUNT, "", "computing cycles before anything is left out"),
     Column("cycles", COUNT, "", "computing cycles: parallel windows x array tiles left"),
     Column("rounds", COUNT, "", "times the available arrays are reprogrammed (1: all weights resident)"),
@@ -42,7 +43,7 @@ COLUMNS = (
     Column("method", TEXT, "", "pruning method of the checkpoint; `none` for a dense one"),
     Column("entries", COUNT, "", "kernel positions that stay, or whose rows are the budget; missing for other methods"),
     Column("rate", TEXT, "", "how hard the method prunes, in its own terms"),
-    Column("training", TEXT, "", "`trained`, or `mask only`: masks on the trained dense weights, without any training"),
+    Column("training", TEXT, "", "`trained`, or `mask only`: made from trained weights without any training"),
     Column("checkpoint", TEXT, "", "the file"),
     Column("chip", TEXT, "", "name of the chip"),
     Column("array", TEXT, "", "rows x columns of an array in cells"),
@@ -81,7 +82,7 @@ COLUMNS = (
     Column("adc_bits_needed", COUNT, "bit", "ADC resolution that loses nothing with as many rows at the same time"),
     Column("adc_bits", COUNT, "bit", "ADC resolution of the chip"),
     Column("cells_used", COUNT, "", "cells of the arrays in use"),
-    Column("cell_budget", COUNT, "", "cells of all arrays of the chip, or of those that a layer may use at a time"),
+    Column("cell_budget", COUNT, "", "cells of all arrays of the chip, or of those that `arrays` or `array_budget` leave"),
     Column("top1", REAL, "", "share of images classified correctly; missing where it is not known"),
     Column("top1_images", COUNT, "", "images behind top1; missing where the card does not say"),
     Column("top1_source", TEXT, "", "`measured` by the integer network, or `recorded` in the card of the checkpoint"),
@@ -107,6 +108,7 @@ class LayerOutcome:
     rows_skipped: int
     arrays_dense: int
     arrays: int
+    replication: int
     cycles_dense: int
     cycles: int
     rounds: int

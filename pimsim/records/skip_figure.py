@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _OTHER = "other"
 _MORE_HATCHES = ("xxxx", "||||", "oooo", "++++", "\\\\\\\\", "", "////", "....")
 _GAP = 0.7
+#: Lines of a legend that the usual height has room for, and inches of each one more.
+_LINES, _LINE = 3, 0.17
 
 
 def method_looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -38,7 +40,9 @@ def skip_ratios(outcomes: Sequence[Outcome], style: str = "paper") -> Figure:
     looks = method_looks(names)
     groups = sorted({o.entries for o in outcomes}, key=lambda e: (e is None, -(e or 0)))
     size = SIZES[style]
-    figure = new_figure(size.column if len(outcomes) <= 20 else size.page, 2.3 * size.scale)
+    width = size.column if len(outcomes) <= 20 else size.page
+    lines = -(-len(looks) // legend_columns(list(looks), width))
+    figure = new_figure(width, (2.3 + _LINE * max(0, lines - _LINES)) * size.scale)
     axes = figure.subplots()
     place, ticks = 0.0, []
     for group in groups:

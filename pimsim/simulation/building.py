@@ -218,7 +218,7 @@ class _Builder:
 
     @cached_property
     def _most_rows(self) -> int:
-        return self.work.most_rows(self.chip.crossbar.active_rows)
+        return self.work.most_rows
 
     def _key(self, works: Works) -> tuple[object, ...]:
         """Array positions with the same key take the same time in every step of every phase."""

@@ -62,6 +62,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     driven = reads * int(groups.rows.sum()) * units
     looks, bits = units if work.driven is None else 1, chip.macro.row_driver.bits
     outputs, merges = _outputs(work)
+    copied, passed = _copies(work.placement)
     counts = Counter(
         {
             "adc": conversions,
@@ -71,8 +72,9 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             "input_register_read_bits": windows * work.input_steps * int(kept.rows.sum()) * looks * bits,
             "crossbar": reads * int(groups.rows @ groups.widths) * per_weight,
             "array_steps": reads * int(groups.row_groups.sum()) * units,
-            "output_register": reads * int(groups.row_groups @ groups.widths) + windows * merges,
-            "tile_shift_add": sum(work.windows_of(i) * _macro_joins(work, i) for i in range(work.replication)),
+            "output_register": reads * int(groups.row_groups @ groups.widths) + windows * (merges + copied + passed),
+            "tile_shift_add": windows * copied
+            + sum(work.windows_of(i) * _macro_joins(work, i) for i in range(work.replication)),
             "activation": windows * outputs,
             "tile_output_register_bits": 2 * windows * outputs * work.output_bits,
             "bus": _over_replicas(work, lambda round_: sum(load.bytes for load in round_.loads)),
@@ -107,9 +109,10 @@ def _index_counts(work: LayerWork, chip: Chip, array_steps: int) -> dict[str, in
 def _unit_rows(placement: Placement, chip: Chip) -> int:
     """Rows of operation units over all arrays; every unit is one where column groups drive rows of their own."""
     h, u, q = chip.crossbar.active_rows, chip.crossbar.active_columns, placement.mapping.array.columns_per_weight
-    own = [tile.kept.rows for tile in placement.tiles if tile.kept is not None]
+    weights = placement.mapping.array.weights_per_group
+    own = sum(int(tile.group_reads(weights, h).sum()) for tile in placement.tiles if tile.kept is not None)
     shared = sum(ceil_div(len(tile.rows), h) for tile in placement.tiles if tile.kept is None)
-    return shared + units_per_group(u, q) * sum(int(np.sum(-(-rows // h))) for rows in own)
+    return shared + units_per_group(u, q) * own
 
 
 def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Counter[str]:
@@ -117,31 +120,63 @@ def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Count
     counts: Counter[str] = Counter()
     if chip.macro.adc.resolution == "fixed":
         return counts
-    h = chip.crossbar.active_rows
-    full, rest = np.divmod(groups.rows, h)
-    units = np.bincount(rest, groups.widths, minlength=h + 1).astype(np.int64)
-    units[h], units[0] = full @ groups.widths, 0
-    most = int(np.flatnonzero(units).max(initial=1))
-    for rows in np.flatnonzero(units).tolist():
+    most = max(groups.columns_by_rows, default=1)
+    for rows, converted in groups.columns_by_rows.items():
         driven = rows if chip.macro.adc.resolution == "dynamic" else most
-        counts[conversions_at(resolved_bits(chip.macro, driven))] += times * int(units[rows])
+        counts[conversions_at(resolved_bits(chip.macro, driven))] += times * converted
     return counts
 
 
 @dataclass(frozen=True)
 class _ColumnGroups:
-    """The column groups of all arrays: rows that each drives, its row groups, and its weight columns, int64 (G,)."""
+    """The column groups of all arrays.
+
+    Attributes:
+        rows: rows that each drives, int64 (G,).
+        row_groups: operation units that each reads.
+        widths: its weight columns.
+        columns_by_rows: weight columns that are converted with each number of rows, over all units.
+    """
 
     rows: NDArray[np.int64]
     row_groups: NDArray[np.int64]
     widths: NDArray[np.int64]
+    columns_by_rows: dict[int, int]
 
 
 def _column_groups(tiles: Sequence[ArrayTile], placement: Placement, chip: Chip) -> _ColumnGroups:
     weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
     rows = np.concatenate([tile.group_rows(weights) for tile in tiles])
     widths = np.concatenate([group_widths(len(tile.columns), weights) for tile in tiles])
-    return _ColumnGroups(rows, -(-rows // chip.crossbar.active_rows), widths)
+    heights = tuple(group for tile in tiles for group in tile.group_units(weights, chip.crossbar.active_rows))
+    reads = np.array([sum(units for units, _ in group) for group in heights], dtype=np.int64)
+    columns: Counter[int] = Counter()
+    for group, width in zip(heights, widths.tolist(), strict=True):
+        for units, driven in group:
+            columns[driven] += units * width
+    return _ColumnGroups(rows, reads, widths, dict(columns))
+
+
+def _copies(placement: Placement) -> tuple[int, int]:
+    """Results that a window uses again, and results that pass the output register for that, over all arrays.
+
+    Each is written by its source once and read for each copy, double where the copy is shifted.
+    """
+    weights = placement.mapping.array.weights_per_group
+    copied = passed = 0
+    for repeats in {id(t.repeats.shared): t.repeats.shared for t in placement.tiles if t.repeats is not None}.values():
+        widths = np.full(repeats.source.shape[1], weights)
+        for tile in placement.tiles:
+            if tile.repeats is not None and tile.repeats.shared is repeats:
+                groups = repeats.groups(tile.repeats.array)
+                widths[groups[-1]] = len(tile.columns) - weights * (len(groups) - 1)
+        for block in range(len(repeats.source)):
+            for source in set(repeats.source[block][repeats.is_copy[block]].tolist()):
+                copies = np.flatnonzero((repeats.source[block] == source) & repeats.is_copy[block])
+                shifted = repeats.is_shifted[block, copies]
+                copied += int(widths[copies].sum())
+                passed += int(widths[copies] @ (1 + shifted)) + int(widths[source]) * (1 + bool(shifted.any()))
+    return copied, passed
 
 
 def _driven_groups(
@@ -154,9 +189,12 @@ def _driven_groups(
     rows = [np.broadcast_to(one, (*one.shape[:2], len(widths))) for one, widths in counts]
     widths = [np.broadcast_to(of_tile, one.shape) for of_tile, one in zip(each, rows, strict=True)]
     flat = np.concatenate([one.reshape(-1) for one in rows]).astype(np.int64)
-    return _ColumnGroups(
-        flat, -(-flat // chip.crossbar.active_rows), np.concatenate([one.reshape(-1) for one in widths])
-    )
+    wide, h = np.concatenate([one.reshape(-1) for one in widths]), chip.crossbar.active_rows
+    full, rest = np.divmod(flat, h)
+    columns = np.bincount(rest, wide, minlength=h + 1).astype(np.int64)
+    columns[h], columns[0] = full @ wide, 0
+    converted = {rows: int(columns[rows]) for rows in np.flatnonzero(columns).tolist()}
+    return _ColumnGroups(flat, full + (rest > 0), wide, converted)
 
 
 def steps_by_skipping(work: LayerWork, chip: Chip) -> SkippedSteps:

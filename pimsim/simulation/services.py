@@ -15,7 +15,7 @@ from pimsim.simulation.work import ArrayWork, Round
 
 @dataclass(frozen=True)
 class Reads:
-    """Operation units of one column group that are alike: all that are full, or the rest behind them.
+    """Operation units of one column group that follow each other and are alike.
 
     Attributes:
         group: number of the column group.
@@ -110,26 +110,25 @@ def activations(array: ArrayWork, input_steps: int, chip: Chip, most_rows: int =
     several, and its output is updated after the last.
 
     Args:
-        array: its rows by column group, and its columns.
+        array: its operation units by column group, and its columns.
         input_steps: S.
         chip: gives the operation unit and the converters.
         most_rows: the most rows that any operation unit of the layer drives; 0: of this array.
     """
-    h, u = chip.crossbar.active_rows, chip.crossbar.active_columns
+    u = chip.crossbar.active_columns
     per_weight = array.columns // array.weight_columns
-    most = most_rows or min(h, max(array.group_rows))
+    most = most_rows or array.most_rows
     converters = ceil_div(u, chip.macro.adc.columns)
     reads: list[Reads] = []
     group = 0
     widths = _chunks(array.weight_columns, weights_per_group(u, per_weight))
-    for driven, width in zip(array.group_rows, widths, strict=True):
+    for heights, width in zip(array.group_units, widths, strict=True):
         columns = _chunks(width * per_weight, u)
         for number, used in enumerate(columns):
             updates = width if number == len(columns) - 1 else 0
-            for units, rows in ((driven // h, h), (min(1, driven % h), driven % h)):
-                if units:
-                    bits = conversion_bits(chip, rows, most)
-                    reads.append(Reads(group, units, rows, used, updates, ceil_div(used, converters), bits))
+            for units, rows in heights:
+                bits = conversion_bits(chip, rows, most)
+                reads.append(Reads(group, units, rows, used, updates, ceil_div(used, converters), bits))
             group += 1
     return Activation(tuple(reads), input_steps, array.own_rows)
 

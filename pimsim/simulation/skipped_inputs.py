@@ -58,8 +58,8 @@ def window_steps(array: ArrayWork, work: LayerWork, chip: Chip) -> WindowSteps:
     h, u = chip.crossbar.active_rows, chip.crossbar.active_columns
     per_weight = array.columns // array.weight_columns
     weights = weights_per_group(u, per_weight)
-    converters, most = ceil_div(u, chip.macro.adc.columns), work.most_rows(h)
-    driven = work.driven.of(array.part, len(array.group_rows))[array.copy :: work.replication].astype(np.int64)
+    converters, most = ceil_div(u, chip.macro.adc.columns), work.most_rows
+    driven = work.driven.of(array.part, len(array.group_units))[array.copy :: work.replication].astype(np.int64)
     windows = len(driven)
     order: list[tuple[int, int]] = []
     steps: list[NDArray[np.int64]] = []
@@ -70,7 +70,7 @@ def window_steps(array: ArrayWork, work: LayerWork, chip: Chip) -> WindowSteps:
         width = min(weights, array.weight_columns - group * weights)
         units = _units_by_rows(driven[:, :, group], h)
         rows = driven[:, :, group].sum(axis=1)
-        looked_at += array.group_rows[group]
+        looked_at += sum(number * size for number, size in array.group_units[group])
         for first in range(0, width * per_weight, u):
             columns = min(u, width * per_weight - first)
             for size, number in units.items():

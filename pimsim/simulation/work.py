@@ -9,12 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
+from pimsim.errors import SimulationError
 from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import Chip
 from pimsim.mapping.driven import DrivenRows
 from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
-from pimsim.mapping.units import weights_per_group
+from pimsim.mapping.units import Heights, group_widths, weights_per_group
 from pimsim.network.layers import DigitalOp, Layer
 from pimsim.simulation.merging import Accumulators
 from pimsim.simulation.routing import Link
@@ -26,7 +27,7 @@ class ArrayWork:
 
     Attributes:
         rows: physical rows that hold a weight.
-        group_rows: rows that each column group (whole weights of an operation unit) drives, r_g.
+        group_units: operation units of each column group (whole weights of a unit), as runs (number, rows of each).
         own_rows: whether column groups drive rows of their own, each with an index of its own.
         weight_columns: weights side by side.
         columns: physical columns.
@@ -36,7 +37,7 @@ class ArrayWork:
     """
 
     rows: int
-    group_rows: tuple[int, ...]
+    group_units: tuple[Heights, ...]
     own_rows: bool
     weight_columns: int
     columns: int
@@ -45,6 +46,11 @@ class ArrayWork:
     array: int
     part: int = 0
     copy: int = 0
+
+    @property
+    def most_rows(self) -> int:
+        """The most rows that one of its operation units drives."""
+        return max((rows for heights in self.group_units for _, rows in heights), default=0)
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,10 @@ class Round:
     Attributes:
         arrays: the array tiles of this programming round, of one replica or of several.
         loads: by hardware tile in use.
-        merges: partial-sum additions over array tiles.
+        merges: partial-sum additions over array tiles, and results that pass the output register to be used again.
         tile_merges: those of them that join macros (or rounds), done by the tile's adders; the arrays of one macro
-            add into its output register (ISAAC, stages 19 and 20).
+            add into its output register (ISAAC, stages 19 and 20). Results that are used again are shifted and added
+            there too.
         outputs: outputs finished in this round.
         partial_bytes_read, partial_bytes_written: sums kept in the buffer between rounds.
     """
@@ -157,11 +164,11 @@ class LayerWork:
         """Hardware tiles in use, in order."""
         return tuple(sorted({load.tile for round_ in self.rounds for load in round_.loads}))
 
-    def most_rows(self, active_rows: int) -> int:
-        """The most rows that an operation unit of the layer drives, of at most ``active_rows``."""
-        rows = (max(array.group_rows) for round_ in self.replicas[0] for array in round_.arrays)
-        most = max(rows, default=0) if self.driven is None else self.driven.most
-        return min(active_rows, max(1, most))
+    @property
+    def most_rows(self) -> int:
+        """The most rows that an operation unit of the layer drives."""
+        most = max((array.most_rows for round_ in self.replicas[0] for array in round_.arrays), default=0)
+        return most if self.driven is None else min(most, max(1, self.driven.most))
 
     def rounds_of(self, copies: int) -> tuple[Round, ...]:
         """The rounds of a window slot in which only the first ``copies`` replicas have a window."""
@@ -188,10 +195,28 @@ def layer_work(
     route: tuple[Link, ...] = (),
     driven: DrivenRows | None = None,
 ) -> LayerWork:
-    """Place a layer's array tiles on the chip, ``arrays`` at a time (None: all resident), replica after replica."""
+    """Place a layer's array tiles on the chip, ``arrays`` at a time (None: all resident), replica after replica.
+
+    Raises:
+        SimulationError: operation units that repeat others, on arrays that take turns or with zero bits skipped.
+    """
     tiles = placement.tiles
     size = max(1, len(tiles) if arrays is None else min(arrays, len(tiles)))
     chunks = [tiles[i : i + size] for i in range(0, len(tiles), size)]
+    if len(chunks) > 1 and any(tile.repeats is not None for tile in tiles):
+        raise SimulationError(
+            f"arrays={size} for a layer of {len(tiles)} with skip 'repeat'",
+            "a result that is used again would have to wait for arrays of a later round",
+            layer.name,
+            "Give all its arrays at once, or use skip 'ou'",
+        )
+    if driven is not None and any(tile.kept is not None and tile.kept.row_block is not None for tile in tiles):
+        raise SimulationError(
+            "skipped inputs with skip 'repeat'",
+            "a result can be used again only where a unit reads the same rows in every step",
+            "skip_inputs",
+            "Leave skip_inputs out, or use skip 'ou'",
+        )
     inputs = _Inputs(layer.precision.activation_bits)
     replicas = tuple(
         _rounds(chunks, chip, first_array + copy * size, copy, placement, inputs) for copy in range(replication)
@@ -218,7 +243,20 @@ def _rounds(
 def _round(chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...], sums: Accumulators, inputs: _Inputs) -> Round:
     merged = sums.add(chunk, [(work.tile, work.macro) for work in works])
     read, written = merged.resumed * PARTIAL_SUM_BYTES, merged.parked * PARTIAL_SUM_BYTES
-    return Round(works, inputs.loads(chunk, works), merged.merges, merged.joins, merged.outputs, read, written)
+    copied, passed = _copies(chunk)
+    merges, joins = merged.merges + copied + passed, merged.joins + copied
+    return Round(works, inputs.loads(chunk, works), merges, joins, merged.outputs, read, written)
+
+
+def _copies(chunk: tuple[ArrayTile, ...]) -> tuple[int, int]:
+    """Results of a window that are shifted and added once more, and results in the output register for that."""
+    copied = passed = 0
+    for tile in chunk:
+        if tile.repeats is not None and tile.kept is not None:
+            widths = group_widths(len(tile.columns), tile.kept.weights)
+            copied += tile.repeats.copied(widths)
+            passed += tile.repeats.partial_sums(widths)
+    return copied, passed
 
 
 def _locate(
@@ -232,7 +270,7 @@ def _locate(
         works.append(
             ArrayWork(
                 tile.rows_used,
-                tuple(tile.group_rows(weights).tolist()),
+                tile.group_units(weights, chip.crossbar.active_rows),
                 tile.kept is not None,
                 columns,
                 columns * per_weight,

@@ -159,7 +159,7 @@ def test_unknown_mapping(refused):
 def test_unknown_skip(refused):
     message = refused(skip="rows")
     assert message == (
-        "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, column, block."
+        "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, repeat, column, block."
     )
 
 
@@ -257,7 +257,10 @@ def test_ctrl_c_leaves_nothing_that_looks_finished(folder):
         time.sleep(0.05)
     time.sleep(1.0)  # somewhere in tracing, simulating or the first of 20,000 images
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     # CPython itself ends by SIGINT (which a shell reports as 130 too) when the interrupt hits code run from a string,
     # such as a class that a library generates while it is imported.
     assert process.returncode in (130, -signal.SIGINT), err

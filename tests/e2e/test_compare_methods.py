@@ -204,6 +204,7 @@ def test_rows_that_a_rewritten_network_leaves_out_count_in_the_same_layout(commo
     whole, left = found.outcomes
     assert (left.method, left.entries, left.structure) == ("kerntrol-m", None, ("phases",))
     assert "threshold 0.25" in left.rate
+    assert (whole.training, left.training) == ("trained", "mask only")
     assert left.rows_mapped == whole.rows_mapped and left.rows_skipped > 0 == left.mismatches
     assert found.words[0].startswith("Skipping rows saves no read step: kerntrol ")
 

@@ -104,7 +104,9 @@ methods = st.sampled_from(["im2col", "sdk", "vw-sdk"])
     chips(),
     layers(),
     methods,
-    st.sampled_from([*((skip, "tile") for skip in ("none", "row", "ou", "array", "column")), ("column", "layer")]),
+    st.sampled_from(
+        [*((skip, "tile") for skip in ("none", "row", "ou", "repeat", "array", "column")), ("column", "layer")]
+    ),
     st.integers(1, 3),
     st.sampled_from([None, 1, 3]),
 )
@@ -116,6 +118,8 @@ def test_counts_from_events_equal_formulas_and_probes_change_nothing(
     digital = (DigitalOp("add", "add", 7, 14, "layer"), DigitalOp("pool", "max_pool", 2, 11, "layer"))
     route = (Link("link 0-1", -1, True), Link("link 1-2", 0, True), Link("link 1-3", 0, True))
     options = {"replication": replication, "arrays": arrays, "digital": digital, "route": route}
+    if skip[0] == "repeat":
+        options["arrays"] = None  # results cannot wait for arrays of a later round
     work = work_of(layer, machine, method, *skip, **options)
     spans: list[Span] = []
     result = simulate_layer(work, machine)

@@ -13,14 +13,14 @@ COMPONENTS = (*(name for names in PARTS.values() for name in names), "a_new_one"
 def make_outcome(
     label: str = "dense", skipped: int = 0, pruned: int = 0, *, rounds: int = 1, steps: int = 8, driven: int = 400,
     energies: dict[str, float] | None = None, entries: int | None = None, method: str = "none",
-    top1: float | None = None,
+    top1: float | None = None, copies: int = 1,
 ) -> Outcome:  # fmt: skip
     """Two layers of 400 and 100 rows; the first one skips rows."""
     dynamic = energies or {name: 10.0 + place for place, name in enumerate(COMPONENTS)}
     static = {f"{name}_static": 100.0 for name in dynamic}
     layers = tuple(
-        LayerOutcome("ab"[i], "5x5", 1000, pruned * (1 - i), rows, skipped * (1 - i), 3, 3, 192, 192, rounds, steps,
-                     64 * rounds * steps, 6400.0 * rounds, 5.0, 100 if skipped and not i else 0, {})
+        LayerOutcome("ab"[i], "5x5", 1000, pruned * (1 - i), rows, skipped * (1 - i), 3, 3, copies, 192, 192, rounds, steps,
+                     64 // copies * rounds * steps, 6400.0 * rounds, 5.0, 100 if skipped and not i else 0, {})
         for i, rows in enumerate((400, 100))
     )  # fmt: skip
     return Outcome(

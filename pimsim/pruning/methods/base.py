@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from torch import nn
 
+from pimsim.pruning.hooks import TrainingHook
 from pimsim.pruning.plans import Masks, Projection, PruningPlan
+from pimsim.pruning.recipe import Recipe
 from pimsim.pruning.selection import network_weights
 
 
@@ -30,6 +32,18 @@ class MaskMethod(ABC):
     def constraints(self, network: nn.Module) -> tuple[Projection, ...]:
         """The projections on which ADMM works apart; the one of the method unless it is made of several."""
         return (self.projection(network),)
+
+    def new_grids(self, network: nn.Module) -> tuple[str, ...]:
+        """Layers that leave the grid on which a quantized checkpoint has them: they start from its integers."""
+        return ()
+
+    def training_hook(self, network: nn.Module, recipe: Recipe) -> TrainingHook | None:
+        """What the method adds to training instead of masks from the first epoch on; None for nothing.
+
+        Raises:
+            PruningError: options that do not fit the recipe.
+        """
+        return None
 
     def notes(self, network: nn.Module, masks: Masks) -> tuple[str, ...]:
         """Lines for the card beside the picture of the masks that a network got."""

@@ -241,7 +241,7 @@ def test_the_command_names_every_option_that_is_not_the_default() -> None:
         ({"checkpoint": "nowhere.pt"}, CheckpointError, "there is no such file"),
         ({"method": "magic"}, PruningError, "pruning method 'magic'"),
         ({"weight_bits": 1}, QuantizationError, "symmetric weights have 2 to 16 bits"),
-        ({"epochs": 0}, PruningError, "epochs must be at least 1"),
+        ({"epochs": -1}, PruningError, "epochs must be at least 1"),
         ({"optimizer": "lion"}, PruningError, "optimizer must be one of sgd, adam"),
         ({"admm_epochs": 2}, PruningError, "ADMM with the method 'none'"),
         ({"method": "pairs", "admm_epochs": 30}, PruningError, "after ADMM the pruned network needs an epoch"),

@@ -48,6 +48,18 @@ def test_skip_bars_are_the_skip_ratios_in_groups_of_entries() -> None:
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["8", "6"]
 
 
+def test_a_long_legend_leaves_the_bars_their_height() -> None:
+    names = [f"a method with a long name, number {place}" for place in range(10)]
+    heights = []
+    for outcomes in (zoo(1), [make_outcome(name, 30, 60, method=name) for name in names]):
+        with style_context("paper"):
+            figure = skip_ratios(outcomes)
+            figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_window_extent().height)
+        assert overlaps(figure) == []
+    assert heights[1] > 0.8 * heights[0]
+
+
 def test_the_front_is_what_nothing_beats() -> None:
     points = {"a": (0, 0.9), "b": (100, 0.8), "c": (100, 0.85), "d": (200, 0.7), "e": (150, 0.6), "f": (0, 0.9)}
     outcomes = [make_outcome(label, skipped, top1=top1) for label, (skipped, top1) in points.items()]
