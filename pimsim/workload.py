@@ -18,7 +18,8 @@ DIGITS = "digits"
 
 
 #: Keys that only mean something where images run through weights.
-_IMAGE_KEYS = ("checkpoint", "data", "normalize", "image_size", "input_shape", "quantizer", "crossbar_images")
+_IMAGE_KEYS = ("checkpoint", "data", "normalize", "image_size", "input_shape", "quantizer", "crossbar_images",
+               "skip_inputs")  # fmt: skip
 
 
 class Workload(BaseModel):
@@ -41,6 +42,7 @@ class Workload(BaseModel):
         mapping, mapping_options: a registered mapper and its options.
         convention: ``same`` (the layer's own padding and stride) or ``valid`` (as published; shapes only).
         skip, pack: granularity of skipping and packing (`pimsim.mapping.skipping`).
+        skip_inputs: whether rows whose input bits are zero are not driven, measured on the first image; None: no.
         compact: for skip ``ou``, whether kept rows close up to full operation units; None: they do.
         arrays: array tiles programmed at a time; None: all resident.
         layers: ``sequential`` (one after another) or ``pipelined`` (all at the same time).
@@ -82,6 +84,7 @@ class Workload(BaseModel):
     skip: str = "none"
     pack: Literal["tile", "layer"] = "tile"
     compact: bool | None = None
+    skip_inputs: bool | None = None
     arrays: Count | None = None
     layers: Literal["sequential", "pipelined"] = "sequential"
     batch: Count = 1

@@ -1,4 +1,4 @@
-"""Read energy of the cells from the input bits and weights that really occur (`read_energy: data-dependent`)."""
+"""What real inputs decide: read energy of cells (`read_energy: data-dependent`), and which rows carry a bit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from pimsim.api.preparing import Prepared
 from pimsim.errors import SimulationError
 from pimsim.functional.activity import activity
+from pimsim.functional.driven import driven_rows
 from pimsim.hardware.laws import read_energy
+from pimsim.mapping.driven import DrivenRows
 from pimsim.network.integer import integer_multiply
 
 if TYPE_CHECKING:
@@ -47,3 +49,25 @@ def measured_read_energy(prepared: Prepared) -> dict[str, float]:
     images, _ = next(iter(prepared.images.batches(MEASURED_IMAGES)))
     prepared.network.program.run(images, integer_multiply, measure)
     return energies
+
+
+def measured_inputs(prepared: Prepared) -> dict[str, DrivenRows]:
+    """The rows that carry a bit in every window and input step of the first image, by layer.
+
+    The integer network runs on the image, so that every layer sees the inputs that it really has.
+
+    Raises:
+        SimulationError: a shape table, which has no inputs.
+    """
+    if prepared.images is None:
+        rule = "they are measured on real inputs, and a shape table has none"
+        raise SimulationError("skipped inputs", rule, "skip_inputs", "Leave skip_inputs out, or give a network")
+    placements = dict(zip((layer.name for layer in prepared.network.layers), prepared.placements, strict=True))
+    found: dict[str, DrivenRows] = {}
+
+    def measure(layer: Layer, inputs: Tensor, _: Tensor) -> None:
+        found[layer.name] = driven_rows(layer, placements[layer.name], inputs.numpy(), prepared.chip.macro.row_driver)
+
+    images, _ = next(iter(prepared.images.batches(1)))
+    prepared.network.program.run(images, integer_multiply, measure)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +17,14 @@ from pimsim.api.tracing import Keeper, parse_selection
 from pimsim.compiling import why_not
 from pimsim.errors import SimulationError
 from pimsim.hardware.records import Chip
+from pimsim.mapping.driven import DrivenRows
 from pimsim.records.check import Check
 from pimsim.records.manifest import Provenance
-from pimsim.simulation.network import Options
+from pimsim.simulation.network import Options, with_discipline
 from pimsim.simulation.network import simulate as simulate_network
 from pimsim.simulation.playing import EVERYTHING
-from pimsim.simulation.results import SimulationResult
+from pimsim.simulation.results import LayerResult, SimulationResult
+from pimsim.simulation.skipped_inputs import check_input_skipping
 from pimsim.workload import Workload, flag, make_workload, read_workload
 
 
@@ -103,10 +105,11 @@ def simulate_prepared(
             probe=None if watch is None else keeper,
             watch=watch or EVERYTHING,
             crossbar_energy_j=_read_energy(prepared),
+            driven=_driven(workload, prepared),
             progress=lambda _: bar.update(),
         )
     empty = () if watch is None or keeper.spans else ("the trace selection holds no job: see --trace",)
-    return replace(result, spans=keeper.spans, notes=(*result.notes, *keeper.notes, *empty))
+    return replace(result, spans=keeper.spans, notes=(*result.notes, *_skipped(result.layers), *keeper.notes, *empty))
 
 
 def _options(workload: Workload, engine: str, verify: bool) -> Options:
@@ -142,6 +145,31 @@ def _read_energy(prepared: Prepared) -> dict[str, float] | None:
     from pimsim.api.reading import measured_read_energy
 
     return measured_read_energy(prepared)
+
+
+def _driven(workload: Workload, prepared: Prepared) -> dict[str, DrivenRows] | None:
+    """Measured inputs by layer where zero bits are to be skipped; None where every row is driven."""
+    if not workload.skip_inputs:
+        return None
+    from pimsim.api.reading import measured_inputs
+
+    chip = with_discipline(prepared.chip, workload.discipline)
+    check_input_skipping(chip, workload.batch)
+    return measured_inputs(prepared)
+
+
+def _skipped(layers: Iterable[LayerResult]) -> tuple[str, ...]:
+    """A note on what skipping weights, inputs and both saves; empty where inputs were not measured."""
+    steps = [layer.skipped_steps for layer in layers]
+    if all(one.inputs is None for one in steps):
+        return ()
+    dense, weights, inputs, both = (
+        sum(getattr(one, name) or 0 for one in steps) for name in ("dense", "weights", "inputs", "both")
+    )
+    return (
+        f"array steps of the first image: {dense:,} with nothing skipped, {weights:,} without zero weights, {inputs:,} "
+        f"without zero input bits, {both:,} without both",
+    )
 
 
 def _check(workload: Workload, prepared: Prepared, progress: Progress) -> Check:

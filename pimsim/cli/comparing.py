@@ -85,8 +85,12 @@ def _compare(
     ] = None,
     mapping: Annotated[str | None, typer.Option(help="Mapper: im2col, sdk, vw-sdk, ...  [default: im2col]")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
-    skip: Annotated[str | None, typer.Option(help="Zeros left out: none, row, ou or array.  [default: none]")] = None,
-    pack: Annotated[str | None, typer.Option(help="Kept rows stay in their tile, or refill a layer's arrays.")] = None,
+    skip: Annotated[
+        str | None, typer.Option(help="Left out: none, row, ou, repeat, column, block or array.  [default: none]")
+    ] = None,
+    pack: Annotated[
+        str | None, typer.Option(help="Kept rows or columns stay in their tile, or refill a layer's arrays.")
+    ] = None,
     compact: Annotated[
         bool | None, typer.Option(help="Of --skip ou: kept rows close up to full operation units.  [default: compact]")
     ] = None,

@@ -65,6 +65,13 @@ def _run(
             "zeros are left out.  [default: compact]"
         ),
     ] = None,
+    skip_inputs: Annotated[
+        bool | None,
+        typer.Option(
+            "--skip-inputs/--drive-all-inputs",
+            help="Do not drive rows whose input bit is zero, as measured on the first image.  [default: drive all]",
+        ),
+    ] = None,
     arrays: Annotated[int | None, typer.Option(help="Arrays that a layer can use.  [default: the chip's]")] = None,
     layers: Annotated[
         str | None,
@@ -147,8 +154,8 @@ def _run(
 _WORKLOAD_OPTIONS = frozenset(
     {
         "name", "network", "checkpoint", "shapes", "data", "normalize", "image_size", "input_shape", "weight_bits",
-        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "compact", "arrays",
-        "layers", "batch", "replication", "array_budget", "tile_placement", "line_buffer", "engine", "discipline",
-        "images", "crossbar_images", "calibration_images", "seed", "results", "trace",
+        "activation_bits", "quantizer", "hardware", "mapping", "convention", "skip", "pack", "compact", "skip_inputs",
+        "arrays", "layers", "batch", "replication", "array_budget", "tile_placement", "line_buffer", "engine",
+        "discipline", "images", "crossbar_images", "calibration_images", "seed", "results", "trace",
     }
 )  # fmt: skip

@@ -237,8 +237,8 @@ def _filled_up(norms: NDArray[np.float64], kept: NDArray[np.bool_], step: int) -
 
     A panel that keeps nothing stays empty: it costs no array.
     """
-    # Kept segments come first, whatever their norm: with a rank over several layers they need not be the strongest.
-    order = np.argsort(np.where(kept, -np.inf, -norms), axis=1, kind="stable")
+    # Within a panel the kept segments are the strongest, so they come first.
+    order = np.argsort(-norms, axis=1, kind="stable")
     counts = kept.sum(axis=1, keepdims=True)
     full = np.zeros_like(kept)
     np.put_along_axis(full, order, np.arange(kept.shape[1])[None, :] < -(-counts // step) * step, axis=1)

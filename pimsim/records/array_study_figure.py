@@ -18,7 +18,7 @@ Point = Mapping[str, Any]
 MARKERS = ("o", "s", "^", "D", "v", "P")
 #: The published compression of occupied crossbars, ResNet-18 on CIFAR-10 (PIM-Prune, abstract).
 PUBLISHED = 24.85
-#: Parts of the energy bars: label and how it follows from a point, in joules.
+#: Units of the energy axis, in joules.
 JOULES = ((1e-12, "pJ"), (1e-9, "nJ"), (1e-6, "µJ"), (1e-3, "mJ"), (1.0, "J"))
 
 
@@ -48,7 +48,7 @@ def draw_array_study(points: Sequence[Point], path: Path) -> Path:
     the first network at its largest share below 1, on square arrays, split; the same over rows and columns.
     """
     with style_context("paper"):
-        figure = new_figure(SIZES["paper"].page, 2.5)
+        figure = new_figure(SIZES["paper"].page, 2.75)
         left, middle, right = figure.subplots(1, 3, width_ratios=(1.25, 1.0, 1.05))
         _draw_compression(left, points)
         chosen = _first_series(points)
@@ -88,7 +88,7 @@ def _draw_compression(axes: Axes, points: Sequence[Point]) -> None:
     axes.text(axes.get_xlim()[1], PUBLISHED * 1.06, f"published {PUBLISHED}x ", fontsize=5.5, ha="right", va="bottom")
     axes.set(xscale="log", yscale="log", xlabel="rows = columns of an array", ylabel="dense / occupied arrays")
     _power_ticks(axes, sorted({p["rows"] for p in points}))
-    axes.legend(fontsize=5, loc="lower left", framealpha=0.9, handlelength=1.6)
+    axes.legend(fontsize=5, loc="upper center", bbox_to_anchor=(0.45, -0.24), ncols=2, frameon=False, handlelength=1.6)
     axes.set_title("Arrays saved (1 column a weight)", fontsize=7)
 
 
@@ -116,9 +116,9 @@ def _draw_energy(axes: Axes, squares: Sequence[Point]) -> None:
     axes.set_xticks(range(len(squares)), [str(p["rows"]) for p in squares])
     first = squares[0]
     axes.set(
-        xlabel="rows = columns of an array", ylabel=f"dynamic energy of an image ({unit})", ylim=(0, 1.75 * max(base))
+        xlabel="rows = columns of an array", ylabel=f"dynamic energy of an image ({unit})", ylim=(0, 1.08 * max(base))
     )
-    axes.legend(fontsize=5, loc="upper right")
+    axes.legend(fontsize=5, loc="upper center", bbox_to_anchor=(0.45, -0.24), ncols=2, frameon=False)
     axes.set_title(f"{first['network']}, keep {first['keep']:g}", fontsize=7)
 
 
@@ -145,5 +145,5 @@ def _draw_shapes(axes: Axes, points: Sequence[Point]) -> None:
     axes.set_xticks(range(len(columns)), [str(c) for c in columns])
     axes.set_yticks(range(len(rows)), [str(r) for r in rows])
     axes.set(xlabel="columns", ylabel="rows")
-    axes.set_title(f"Energy by shape ({unit}), least framed", fontsize=7)
+    axes.set_title(f"Energy by shape ({unit})", fontsize=7)
     axes.grid(visible=False)

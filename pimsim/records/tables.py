@@ -97,7 +97,11 @@ def skip_ratio(rows_skipped: int, rows_mapped: int) -> float:
 def _layer_row(layer: LayerResult) -> Row:
     """One row of ``layers``; fields that keep their name and unit are copied."""
     same = {name: getattr(layer, name) for name in LAYER_COUNTS}
+    inputs = layer.skipped_steps.inputs
     return same | {
+        "array_steps_dense": layer.skipped_steps.dense,
+        "array_steps_weights": layer.skipped_steps.weights,
+        "array_steps_inputs": None if inputs is None else float(inputs),
         "layer": layer.name,
         "window": f"{layer.window[0]}x{layer.window[1]}",
         "skip_ratio": skip_ratio(layer.rows_skipped, layer.rows_mapped),

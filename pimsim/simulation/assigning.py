@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pimsim.errors import SimulationError, nearest
 from pimsim.hardware.records import Chip
+from pimsim.mapping.driven import DrivenRows
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import DigitalOp, Network
 from pimsim.simulation.flows import flows
@@ -36,6 +37,7 @@ def assign(
     array_budget: int | None = None,
     tile_placement: str = "packed",
     resident: bool = False,
+    driven: Mapping[str, DrivenRows] | None = None,
 ) -> Assignment:
     """Place the layers of a network side by side while they fit, else one after another on the same arrays.
 
@@ -47,6 +49,7 @@ def assign(
         replication, array_budget: see `pimsim.simulation.replication.copies_of`.
         tile_placement: one of `TILE_PLACEMENTS`.
         resident: whether all layers must be on the chip at the same time (they work at the same time).
+        driven: measured inputs by layer, whose zero bits are skipped.
 
     Raises:
         SimulationError: names or numbers that cannot be, or resident layers that do not fit.
@@ -72,6 +75,7 @@ def assign(
             arrays=limit,
             replication=count,
             digital=_after(network, layer.name),
+            driven=(driven or {}).get(layer.name),
         )
         for layer, placement, first, count in zip(network.layers, placements, firsts, copies, strict=True)
     )

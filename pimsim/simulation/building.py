@@ -20,7 +20,8 @@ from pimsim.simulation.services import (
     is_serial,
     scatter_fs,
 )
-from pimsim.simulation.streams import IDLE, has_index_stage, stream_jobs, stream_key
+from pimsim.simulation.skipped_inputs import WindowSteps, window_jobs, window_steps
+from pimsim.simulation.streams import IDLE, StreamJobs, has_index_stage, stream_jobs, stream_key
 from pimsim.simulation.work import ArrayWork, LayerWork, Load, Round
 
 Works = tuple[ArrayWork | None, ...]  # one array position: its work in each phase
@@ -30,12 +31,15 @@ def phases(work: LayerWork) -> tuple[tuple[Phase, int], ...]:
     """The phases of a layer, each with the index of its round.
 
     Replicas split the windows; what does not divide is a phase of its own. The last window stands alone where
-    digital operations follow, because their counts need not divide by the windows.
+    digital operations follow, because their counts need not divide by the windows. Where zero input bits are skipped,
+    every window is a phase, with steps of its own.
     """
     slots, rest = divmod(work.windows, work.replication)
     result: list[tuple[Phase, int]] = []
     for number in range(len(work.rounds)):
-        if slots:
+        if work.driven is not None:
+            result += [(Phase(1, work.replication), number)] * slots
+        elif slots:
             result.append((Phase(slots, work.replication), number))
         if rest:
             result.append((Phase(1, rest), number))
@@ -71,6 +75,7 @@ class _Builder:
     slots: list[Slots] = field(default_factory=list)
     resources: dict[str, int] = field(default_factory=dict)
     activations: dict[ArrayWork, Activation] = field(default_factory=dict)
+    windows: dict[tuple[int, int], WindowSteps] = field(default_factory=dict)
     departure: int = -1
     outputs: tuple[int, ...] = ()
 
@@ -187,8 +192,7 @@ class _Builder:
             converters[macro, place // self.chip.macro.adc.arrays].append(tuple(works))
         lockstep: dict[tuple[object, ...], list[list[Works]]] = defaultdict(list)
         for members in converters.values():
-            key = tuple(tuple(w and self._key(w) for w in works) for works in members)
-            lockstep[key].append(members)
+            lockstep[tuple(map(self._key, members))].append(members)
         return [[list(column) for column in zip(*members, strict=True)] for members in lockstep.values()]
 
     @cached_property
@@ -207,7 +211,7 @@ class _Builder:
         return first.tile, first.macro, first.array // self.chip.macro.adc.arrays
 
     def _activation(self, array: ArrayWork) -> Activation:
-        alike = replace(array, tile=0, macro=0, array=0)
+        alike = replace(array, tile=0, macro=0, array=0, part=0, copy=0)
         if alike not in self.activations:
             self.activations[alike] = activations(alike, self.work.input_steps, self.chip, self._most_rows)
         return self.activations[alike]
@@ -216,36 +220,67 @@ class _Builder:
     def _most_rows(self) -> int:
         return self.work.most_rows
 
-    def _key(self, array: ArrayWork) -> tuple[object, ...]:
+    def _key(self, works: Works) -> tuple[object, ...]:
+        """Array positions with the same key take the same time in every step of every phase."""
+        different = dict.fromkeys(work for work in works if work)
+        keys = {work: self._array_key(work) for work in different}
+        return (
+            tuple(work and keys[work] for work in works)
+            if len(different) > 1
+            else (tuple(work is not None for work in works), *keys.values())
+        )
+
+    def _array_key(self, array: ArrayWork) -> tuple[object, ...]:
+        if self.work.driven is not None:
+            return self._windows(array).key
         return stream_key(self._activation(array), self.chip, self._indexed)
 
     @property
     def _indexed(self) -> bool:
         return self.work.gathered
 
+    def _windows(self, array: ArrayWork) -> WindowSteps:
+        where = array.part, array.copy
+        if where not in self.windows:
+            self.windows[where] = window_steps(array, self.work, self.chip)
+        return self.windows[where]
+
+    def _jobs(self, arrays: list[ArrayWork], number: int) -> StreamJobs:
+        """What arrays in lockstep do in a window of a phase."""
+        if self.work.driven is None:
+            return stream_jobs([self._activation(array) for array in arrays], self.chip, self._indexed)
+        return window_jobs([self._windows(array) for array in arrays], number % self._slots_a_round, self.chip)
+
+    @property
+    def _slots_a_round(self) -> int:
+        return ceil_div(self.work.windows, self.work.replication)
+
+    def _most_conversions(self, array: ArrayWork) -> int:
+        """The most conversions that an ADC makes in a step."""
+        if self.work.driven is not None:
+            return max(each for each, _ in self._windows(array).kinds)
+        return max(each for each, _, _ in self._activation(array).runs)
+
     def _add_stream(self, members: list[Works], bus: int, adc: int) -> tuple[int, int]:
         """Row selection, array, ADC and shift-add of a lockstep group; returns the array and the last stage."""
-        per_phase = [[works[i] for works in members if works[i]] for i in range(len(self.phases))]
-        first = next(work for works in members for work in works if work)
-        place = {"tile": first.tile, "macro": first.macro, "array": first.array}
-        jobs = [
-            stream_jobs([self._activation(work) for work in arrays if work], self.chip, self._indexed)
-            for arrays in per_phase
-        ]
+        per_phase = [[work for work in arrays if work] for arrays in zip(*members, strict=True)]
+        different = list(dict.fromkeys(work for arrays in per_phase for work in arrays))
+        place = {"tile": different[0].tile, "macro": different[0].macro, "array": different[0].array}
+        jobs = [self._jobs(arrays, number) for number, arrays in enumerate(per_phase)]
 
         def add(name: str, resource: int, inputs: tuple[int, ...], of_phase: tuple[Jobs, ...]) -> int:
             return self._add(Stage(name, resource, inputs, of_phase, True, **place))
 
         own = {name: self._resource(name, *place.values()) for name in ("array", "shift_add")}
         inputs: tuple[int, ...] = (bus,)
-        if has_index_stage(self.chip, self._indexed):
+        if has_index_stage(self.chip, self._indexed or self.work.driven is not None):
             index = add("index", self._resource("index", *place.values()), (bus,), tuple(j.index for j in jobs))
             inputs = bus, index
         array = source = add("array", own["array"], inputs, tuple(j.array for j in jobs))
         if not is_fused(self.chip):
             source = add("adc", adc, (array,), tuple(j.adc for j in jobs))
         shift = add("shift_add", own["shift_add"], (source,), tuple(j.shift_add for j in jobs))
-        widest = max(each for arrays in per_phase for w in arrays if w for each, _, _ in self._activation(w).runs)
+        widest = max(map(self._most_conversions, different))
         in_flight = 1 if is_fused(self.chip) else bursts_in_flight(self.chip, widest)
         self._add_stream_slots(inputs[-1] if len(inputs) > 1 else array, array, source, shift, in_flight)
         return array, shift
@@ -310,7 +345,7 @@ class _Builder:
         totals = digital_operations(self.work.digital)
         if not any(totals.values()) or self.phases[number][1] != len(self.work.rounds) - 1:
             return IDLE
-        slots = sum(phase.windows for phase, index in self.phases if index == self.phases[number][1])
+        slots = self._slots_a_round
         final = number == len(self.phases) - 1
         tile = self.chip.tile
         counts = tuple((name, n - (n // slots) * (slots - 1) if final else n // slots) for name, n in totals.items())

@@ -77,7 +77,8 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
     finish_busy = ceil_div(round_.outputs, tile.activation.count * units) * tile.activation.interval_fs
     accesses = ceil_div(ceil_div(round_.outputs * work.output_bits, 8) * 8, tile.buffer.port_bits)
     write_busy = accesses * tile.buffer.interval_fs
-    scatter_busy, scatter = scatter_fs(chip, round_) if work.scattered else (0, 0)
+    # The adders take the samples of every step, of all slices, before the sums of a window: these never bind.
+    scatter = scatter_fs(chip, round_)[1] if work.scattered else 0
     tail = (
         scatter
         + max(_last(merge_busy, tile.shift_add.latency_fs, tile.shift_add.interval_fs), timing.stage_fs)
@@ -88,7 +89,7 @@ def closed_form(work: LayerWork, chip: Chip) -> ClosedForm:
     if is_serial(chip):
         return ClosedForm(fill, fill, work.windows * len(work.rounds))
     double_buffered = ceil_div(load + window.interval_fs, timing.input_slots)
-    interval = max(window.interval_fs, load_busy + write_busy, scatter_busy, merge_busy, finish_busy, double_buffered)
+    interval = max(window.interval_fs, load_busy + write_busy, merge_busy, finish_busy, double_buffered)
     return ClosedForm(fill, interval, work.windows * len(work.rounds))
 
 

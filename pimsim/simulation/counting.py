@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ import numpy as np
 from pimsim.errors import SimulationError
 from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import Columns
+from pimsim.mapping.layout import ArrayTile, Columns
 from pimsim.mapping.placement import Placement
-from pimsim.mapping.units import Heights, group_widths, units_per_group, weights_per_group
+from pimsim.mapping.units import group_widths, units_per_group, weights_per_group
 from pimsim.simulation.building import digital_operations
 from pimsim.simulation.costs import conversions_at
 from pimsim.simulation.plan import LayerPlan
+from pimsim.simulation.results import SkippedSteps
 from pimsim.simulation.services import ceil_div, is_fused
 from pimsim.simulation.work import LayerWork, Round
 
@@ -48,12 +49,18 @@ def engine_counts(plan: LayerPlan, jobs: tuple[tuple[int, ...], ...]) -> Counter
 
 def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     """Counts of one image from the placement alone, without a plan or an engine."""
-    windows, reads = work.windows, work.windows * work.input_steps
+    windows = work.windows
     per_weight = work.placement.mapping.array.columns_per_weight
-    groups = _column_groups(work.placement, chip)
+    kept = _column_groups(work.placement.tiles, work.placement, chip)
+    # Where zero bits are skipped, every window and input step has row counts of its own.
+    reads = windows * work.input_steps if work.driven is None else 1
+    groups = (
+        kept if work.driven is None else _driven_groups(work.driven.tiles, work.placement.tiles, work.placement, chip)
+    )
     conversions = reads * int(groups.row_groups @ groups.widths) * per_weight
     units = units_per_group(chip.crossbar.active_columns, per_weight)
     driven = reads * int(groups.rows.sum()) * units
+    looks, bits = units if work.driven is None else 1, chip.macro.row_driver.bits
     outputs, merges = _outputs(work)
     copied, passed = _copies(work.placement)
     counts = Counter(
@@ -62,7 +69,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
             "sample_hold": 0 if is_fused(chip) else conversions,
             "shift_add": conversions,
             "row_driver": driven,
-            "input_register_read_bits": driven * chip.macro.row_driver.bits,
+            "input_register_read_bits": windows * work.input_steps * int(kept.rows.sum()) * looks * bits,
             "crossbar": reads * int(groups.rows @ groups.widths) * per_weight,
             "array_steps": reads * int(groups.row_groups.sum()) * units,
             "output_register": reads * int(groups.row_groups @ groups.widths) + windows * (merges + copied + passed),
@@ -79,7 +86,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     if work.scattered:
         # An output index is looked up once a window, for every sum that leaves an array.
         counts["index_decode"] = windows * len(work.placement.tiles)
-        counts["output_register"] += windows * int(groups.widths.sum())
+        counts["output_register"] += windows * int(kept.widths.sum())
     counts.update(_index_counts(work, chip, counts["array_steps"]))
     counts.update(_conversions_by_bits(groups, chip, reads * per_weight))
     counts.update(_port_counts(work, chip))
@@ -90,6 +97,8 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
 def _index_counts(work: LayerWork, chip: Chip, array_steps: int) -> dict[str, int]:
     """Decoded steps and fetched bytes of a layer with an index; bytes that are held are not fetched with windows."""
     placement, index = work.placement, chip.index
+    if work.driven is not None:
+        return {"index_decode": array_steps}
     if not work.gathered or not placement.tiles:
         return {}
     units = array_steps // work.input_steps
@@ -111,12 +120,8 @@ def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Count
     counts: Counter[str] = Counter()
     if chip.macro.adc.resolution == "fixed":
         return counts
-    columns: Counter[int] = Counter()
-    for heights, width in zip(groups.heights, groups.widths.tolist(), strict=True):
-        for units, rows in heights:
-            columns[rows] += units * width
-    most = max(columns)
-    for rows, converted in columns.items():
+    most = max(groups.columns_by_rows, default=1)
+    for rows, converted in groups.columns_by_rows.items():
         driven = rows if chip.macro.adc.resolution == "dynamic" else most
         counts[conversions_at(resolved_bits(chip.macro, driven))] += times * converted
     return counts
@@ -124,24 +129,32 @@ def _conversions_by_bits(groups: _ColumnGroups, chip: Chip, times: int) -> Count
 
 @dataclass(frozen=True)
 class _ColumnGroups:
-    """The column groups of all arrays: rows that each drives, its reads, and its weight columns, int64 (G,).
+    """The column groups of all arrays.
 
-    ``heights`` are the rows of its operation units.
+    Attributes:
+        rows: rows that each drives, int64 (G,).
+        row_groups: operation units that each reads.
+        widths: its weight columns.
+        columns_by_rows: weight columns that are converted with each number of rows, over all units.
     """
 
     rows: NDArray[np.int64]
     row_groups: NDArray[np.int64]
     widths: NDArray[np.int64]
-    heights: tuple[Heights, ...]
+    columns_by_rows: dict[int, int]
 
 
-def _column_groups(placement: Placement, chip: Chip) -> _ColumnGroups:
+def _column_groups(tiles: Sequence[ArrayTile], placement: Placement, chip: Chip) -> _ColumnGroups:
     weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
-    rows = np.concatenate([tile.group_rows(weights) for tile in placement.tiles])
-    widths = np.concatenate([group_widths(len(tile.columns), weights) for tile in placement.tiles])
-    heights = tuple(group for tile in placement.tiles for group in tile.group_units(weights, chip.crossbar.active_rows))
+    rows = np.concatenate([tile.group_rows(weights) for tile in tiles])
+    widths = np.concatenate([group_widths(len(tile.columns), weights) for tile in tiles])
+    heights = tuple(group for tile in tiles for group in tile.group_units(weights, chip.crossbar.active_rows))
     reads = np.array([sum(units for units, _ in group) for group in heights], dtype=np.int64)
-    return _ColumnGroups(rows, reads, widths, heights)
+    columns: Counter[int] = Counter()
+    for group, width in zip(heights, widths.tolist(), strict=True):
+        for units, driven in group:
+            columns[driven] += units * width
+    return _ColumnGroups(rows, reads, widths, dict(columns))
 
 
 def _copies(placement: Placement) -> tuple[int, int]:
@@ -166,9 +179,44 @@ def _copies(placement: Placement) -> tuple[int, int]:
     return copied, passed
 
 
+def _driven_groups(
+    driven: Sequence[NDArray[np.int32]], tiles: Sequence[ArrayTile], placement: Placement, chip: Chip
+) -> _ColumnGroups:
+    """The column groups of all arrays, windows and input steps, with the rows that carry a bit."""
+    weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
+    each = [group_widths(len(tile.columns), weights) for tile in tiles]
+    counts = zip(driven, each, strict=True)
+    rows = [np.broadcast_to(one, (*one.shape[:2], len(widths))) for one, widths in counts]
+    widths = [np.broadcast_to(of_tile, one.shape) for of_tile, one in zip(each, rows, strict=True)]
+    flat = np.concatenate([one.reshape(-1) for one in rows]).astype(np.int64)
+    wide, h = np.concatenate([one.reshape(-1) for one in widths]), chip.crossbar.active_rows
+    full, rest = np.divmod(flat, h)
+    columns = np.bincount(rest, wide, minlength=h + 1).astype(np.int64)
+    columns[h], columns[0] = full @ wide, 0
+    converted = {rows: int(columns[rows]) for rows in np.flatnonzero(columns).tolist()}
+    return _ColumnGroups(flat, full + (rest > 0), wide, converted)
+
+
+def steps_by_skipping(work: LayerWork, chip: Chip) -> SkippedSteps:
+    """Array steps of one image with nothing, zero weights only, zero input bits only, and both skipped."""
+    placement, mapping = work.placement, work.placement.mapping
+    units = units_per_group(chip.crossbar.active_columns, mapping.array.columns_per_weight)
+    dense, weights = (
+        work.windows * work.input_steps * int(_column_groups(tiles, placement, chip).row_groups.sum()) * units
+        for tiles in (mapping.tiles, placement.tiles)
+    )
+    if work.driven is None:
+        return SkippedSteps(dense, weights, None, weights)
+    inputs, both = (
+        int(_driven_groups(driven, tiles, placement, chip).row_groups.sum()) * units
+        for driven, tiles in ((work.driven.dense_tiles, mapping.tiles), (work.driven.tiles, placement.tiles))
+    )
+    return SkippedSteps(dense, weights, inputs, both)
+
+
 def programmed_cells(placement: Placement, chip: Chip) -> int:
     """Physical cells written to program every array once."""
-    groups = _column_groups(placement, chip)
+    groups = _column_groups(placement.tiles, placement, chip)
     return int(groups.rows @ groups.widths) * placement.mapping.array.columns_per_weight
 
 

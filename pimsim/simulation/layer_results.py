@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pimsim.errors import SimulationError
 from pimsim.hardware.records import Chip
 from pimsim.simulation.costs import dynamic_energy_j
-from pimsim.simulation.counting import engine_counts, formula_counts, programmed_cells
+from pimsim.simulation.counting import engine_counts, formula_counts, programmed_cells, steps_by_skipping
 from pimsim.simulation.plan import LayerPlan
 from pimsim.simulation.results import STALL_CAUSES, LayerResult
 from pimsim.simulation.services import ceil_div
@@ -96,6 +96,7 @@ def layer_result(
         mapping=placement.mapping.method,
         window=placement.mapping.window,
         replication=work.replication,
+        skipped_steps=steps_by_skipping(work, chip),
     )
 
 
@@ -118,7 +119,7 @@ def _checked_counts(work: LayerWork, chip: Chip, played: LayerPlay) -> Counter[s
     if +counts != +expected:
         differing = sorted(name for name in {*counts, *expected} if counts[name] != expected[name])
         raise SimulationError(f"counts of {', '.join(differing)}", "engine and formula must agree", work.layer.name)
-    if chip.index.fetch == "image":
+    if chip.index.fetch == "image" or work.driven is not None:  # held: every step selects among all kept rows
         counts["index_bytes"] = ceil_div(work.placement.index_bits, 8) * work.replication
     return counts
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from pimsim.compiling import why_not
 from pimsim.errors import SimulationError, nearest
 from pimsim.hardware.records import DISCIPLINES, Chip
+from pimsim.mapping.driven import DrivenRows
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import Network
 from pimsim.simulation import compiled, event
@@ -22,6 +23,7 @@ from pimsim.simulation.plan import NetworkPlan
 from pimsim.simulation.playing import EVERYTHING, Played, Probe, Watch
 from pimsim.simulation.replication import Replication
 from pimsim.simulation.results import ComponentResult, LayerResult, SimulationResult
+from pimsim.simulation.skipped_inputs import check_input_skipping
 from pimsim.simulation.verifying import Agreement, verify
 from pimsim.simulation.work import LayerWork
 from pimsim.units import seconds
@@ -99,6 +101,7 @@ def simulate(
     probe: Probe | None = None,
     watch: Watch = EVERYTHING,
     crossbar_energy_j: Mapping[str, float] | None = None,
+    driven: Mapping[str, DrivenRows] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> SimulationResult:
     """Latency, energy and use of a network on a chip.
@@ -112,6 +115,8 @@ def simulate(
         watch: the jobs that the probe sees.
         crossbar_energy_j: read energy by layer for one image, measured from real data
             (``read_energy: data-dependent``), instead of the fixed energy per cell.
+        driven: measured inputs of the played image, by layer: rows whose input bits are zero are not driven. Layers
+            that are missing drive all rows.
         progress: called with each layer's name before it is played.
 
     Raises:
@@ -120,6 +125,8 @@ def simulate(
     """
     options = options or Options()
     chip = with_discipline(chip, options.discipline)
+    if driven:
+        check_input_skipping(chip, options.batch)
     assignment = assign(
         network,
         placements,
@@ -129,6 +136,7 @@ def simulate(
         array_budget=options.array_budget,
         tile_placement=options.tile_placement,
         resident=options.layers == "pipelined",
+        driven=driven,
     )
     run = _Run(network, chip, options, assignment.works, crossbar_energy_j or {}, probe, watch)
     result = run.pipelined() if options.layers == "pipelined" else run.sequential(progress)

@@ -36,6 +36,23 @@ class Span:
 
 
 @dataclass(frozen=True)
+class SkippedSteps:
+    """Array steps of a layer for one image, by what is skipped.
+
+    Attributes:
+        dense: nothing.
+        weights: zero weights, as placed.
+        inputs: zero input bits on the dense layout; None where inputs were not measured.
+        both: what is played.
+    """
+
+    dense: int
+    weights: int
+    inputs: int | None
+    both: int
+
+
+@dataclass(frozen=True)
 class LayerResult:
     """Time, energy and use of one crossbar layer for one image.
 
@@ -66,6 +83,7 @@ class LayerResult:
         mapping: name of the mapper.
         window: height and width of the parallel window in input pixels.
         replication: copies of the layer, which share its windows.
+        skipped_steps: array steps with and without skipping.
     """
 
     name: str
@@ -97,6 +115,7 @@ class LayerResult:
     mapping: str
     window: tuple[int, int]
     replication: int = 1
+    skipped_steps: SkippedSteps = SkippedSteps(0, 0, None, 0)
 
     @property
     def latency_fs(self) -> int:

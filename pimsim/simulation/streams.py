@@ -38,7 +38,7 @@ def stream_key(act: Activation, chip: Chip, indexed: bool) -> tuple[object, ...]
 
 
 def has_index_stage(chip: Chip, indexed: bool) -> bool:
-    """Whether rows take time to select: the layer has an index, and the chip says what reading it takes."""
+    """Whether rows take time to select: they are chosen, and the chip says what that takes."""
     return indexed and (chip.index.fetch_latency_fs > 0 or chip.index.decode_latency_fs > 0)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from pimsim.errors import SimulationError
 from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import Chip
+from pimsim.mapping.driven import DrivenRows
 from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.units import Heights, group_widths, weights_per_group
@@ -31,6 +32,8 @@ class ArrayWork:
         weight_columns: weights side by side.
         columns: physical columns.
         tile, macro, array: hardware tile, macro of that tile, array of that macro.
+        part: number of the array tile in the placement.
+        copy: replica of the layer that it belongs to.
     """
 
     rows: int
@@ -41,6 +44,8 @@ class ArrayWork:
     tile: int
     macro: int
     array: int
+    part: int = 0
+    copy: int = 0
 
     @property
     def most_rows(self) -> int:
@@ -113,6 +118,7 @@ class LayerWork:
         input_steps: S.
         digital: the operations between this layer and the next.
         route: the links to the tiles of the layers that read its outputs.
+        driven: measured inputs, whose zero bits are skipped; None: every row is driven in every step.
     """
 
     layer: Layer
@@ -121,6 +127,7 @@ class LayerWork:
     input_steps: int
     digital: tuple[DigitalOp, ...] = ()
     route: tuple[Link, ...] = ()
+    driven: DrivenRows | None = None
 
     @property
     def replication(self) -> int:
@@ -160,7 +167,8 @@ class LayerWork:
     @property
     def most_rows(self) -> int:
         """The most rows that an operation unit of the layer drives."""
-        return max((array.most_rows for round_ in self.replicas[0] for array in round_.arrays), default=0)
+        most = max((array.most_rows for round_ in self.replicas[0] for array in round_.arrays), default=0)
+        return most if self.driven is None else min(most, max(1, self.driven.most))
 
     def rounds_of(self, copies: int) -> tuple[Round, ...]:
         """The rounds of a window slot in which only the first ``copies`` replicas have a window."""
@@ -185,11 +193,12 @@ def layer_work(
     replication: int = 1,
     digital: tuple[DigitalOp, ...] = (),
     route: tuple[Link, ...] = (),
+    driven: DrivenRows | None = None,
 ) -> LayerWork:
     """Place a layer's array tiles on the chip, ``arrays`` at a time (None: all resident), replica after replica.
 
     Raises:
-        SimulationError: operation units that repeat others, on arrays that take turns.
+        SimulationError: operation units that repeat others, on arrays that take turns or with zero bits skipped.
     """
     tiles = placement.tiles
     size = max(1, len(tiles) if arrays is None else min(arrays, len(tiles)))
@@ -201,20 +210,34 @@ def layer_work(
             layer.name,
             "Give all its arrays at once, or use skip 'ou'",
         )
+    if driven is not None and any(tile.kept is not None and tile.kept.row_block is not None for tile in tiles):
+        raise SimulationError(
+            "skipped inputs with skip 'repeat'",
+            "a result can be used again only where a unit reads the same rows in every step",
+            "skip_inputs",
+            "Leave skip_inputs out, or use skip 'ou'",
+        )
     inputs = _Inputs(layer.precision.activation_bits)
-    replicas = tuple(_rounds(chunks, chip, first_array + copy * size, placement, inputs) for copy in range(replication))
+    replicas = tuple(
+        _rounds(chunks, chip, first_array + copy * size, copy, placement, inputs) for copy in range(replication)
+    )
     steps = input_steps(
         layer.precision.activation_bits, chip.macro.row_driver.bits, signed=layer.precision.activation_signed
     )
-    return LayerWork(layer, placement, replicas, len(steps), digital, route)
+    return LayerWork(layer, placement, replicas, len(steps), digital, route, driven)
 
 
 def _rounds(
-    chunks: Sequence[tuple[ArrayTile, ...]], chip: Chip, first: int, placement: Placement, inputs: _Inputs
+    chunks: Sequence[tuple[ArrayTile, ...]], chip: Chip, first: int, copy: int, placement: Placement, inputs: _Inputs
 ) -> tuple[Round, ...]:
     sums = Accumulators(placement)
     per_weight = placement.mapping.array.columns_per_weight
-    return tuple(_round(chunk, _locate(chunk, chip, first, per_weight), sums, inputs) for chunk in chunks)
+    rounds, part = [], 0
+    for chunk in chunks:
+        works = _locate(chunk, chip, first, per_weight, part, copy)
+        rounds.append(_round(chunk, works, sums, inputs))
+        part += len(chunk)
+    return tuple(rounds)
 
 
 def _round(chunk: tuple[ArrayTile, ...], works: tuple[ArrayWork, ...], sums: Accumulators, inputs: _Inputs) -> Round:
@@ -236,7 +259,9 @@ def _copies(chunk: tuple[ArrayTile, ...]) -> tuple[int, int]:
     return copied, passed
 
 
-def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: int) -> tuple[ArrayWork, ...]:
+def _locate(
+    chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: int, part: int, copy: int
+) -> tuple[ArrayWork, ...]:
     """Arrays fill macros and tiles in order."""
     works, weights = [], weights_per_group(chip.crossbar.active_columns, per_weight)
     for i, tile in enumerate(chunk):
@@ -252,6 +277,8 @@ def _locate(chunk: tuple[ArrayTile, ...], chip: Chip, first: int, per_weight: in
                 macro // chip.tile.macros,
                 macro % chip.tile.macros,
                 array,
+                part + i,
+                copy,
             )
         )
     return tuple(works)

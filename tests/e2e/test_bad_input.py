@@ -257,7 +257,10 @@ def test_ctrl_c_leaves_nothing_that_looks_finished(folder):
         time.sleep(0.05)
     time.sleep(1.0)  # somewhere in tracing, simulating or the first of 20,000 images
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     # CPython itself ends by SIGINT (which a shell reports as 130 too) when the interrupt hits code run from a string,
     # such as a class that a library generates while it is imported.
     assert process.returncode in (130, -signal.SIGINT), err

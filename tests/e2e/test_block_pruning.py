@@ -98,7 +98,7 @@ def test_bad_options_end_with_code_2(pimsim: Any, repository: Path, tmp_path: Pa
     for words, message in (
         (("--method", "pim-prune", "--keep", "2"), "keep=2.0: the share of segments that stays is 0 to 1."),
         (("--method", "pim-prune", "--array", "128"), "array '128': an array is ROWSxCOLUMNS."),
-        (("--method", "pairs", "--mode", "row"), "--mode with the method 'pairs': it belongs to 'pim-prune'."),
+        (("--method", "pairs", "--mode", "row"), "--mode with the method 'pairs': it belongs to 'pim-prune'"),
         (("--method", "pim-prune", "--hardware", "pim-prune"), "--hardware with the method 'pim-prune'"),
     ):
         done = pimsim(*base, *words)

@@ -298,7 +298,10 @@ def test_ctrl_c_while_the_compiled_engine_plays(folder):
     time.sleep(0.5)  # inside compiled code, which never ends
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert time.monotonic() - sent < 5  # well below a second where the machine is not busy
     assert "Traceback" not in err

@@ -95,6 +95,21 @@ def test_column_tiles_that_keep_the_same_rows_share_them() -> None:
     assert placement.tiles[0].rows is placement.tiles[1].rows
 
 
+def test_block_counts_arrays_before_index_bits() -> None:
+    """Two weights in two column tiles and one row tile: columns need one array and 32 bits, rows two and 8."""
+    geometry = Geometry("fc", 4, 32, (1, 1), (1, 1), kind="linear")
+    mapping, weight = map_layer(geometry, ArrayShape(4, 4), "im2col"), np.zeros((32, 4, 1, 1), dtype=np.int64)
+    weight[0, 0] = weight[4, 1] = 1
+    rows, columns, block = (place(mapping, weight, skip, "layer") for skip in ("row", "column", "block"))
+    assert [(len(p.tiles), p.index_bits) for p in (rows, columns)] == [(2, 8), (1, 32)]
+    assert block == columns
+    assert (columns.columns_mapped, columns.columns_skipped, columns.scattered, rows.scattered) == (32, 30, True, False)
+    assert columns.tiles[0].columns.output.tolist() == [0, 4]
+    # Of equal numbers of arrays the smaller index wins, then rows.
+    weight[4, 1] = 0
+    assert place(mapping, weight, "block", "layer") == place(mapping, weight, "row", "layer")
+
+
 def test_summary_has_the_keys_of_the_contract() -> None:
     mapping = map_layer(CONV, ArrayShape(512, 512), "vw-sdk")
     dense, pruned = place(mapping, None), place(mapping, keep_weight(CONV, "000111111"), "row")

@@ -180,8 +180,8 @@ def test_a_float_network_is_pruned_and_quantized(small: PruneResult, tmp_path: P
             {**VWC, "layers": ("conv2",)}, PruningError,
             "--layers with the method 'vwc-sdk': it belongs to 'pattern', 'pairs', 'patdnn', 'random', 'pconv', "
             "'garos', 'row-efficient', 'row', 'magnitude', 'filter', 'channel', 'column', 'n-m', 'pim-prune', "
-            "'crossbar', 'ou-row', 'tiny-adc', 'low-rank', 'kerntrol-m' and 'kerntrol-c'. Leave --layers out, or use "
-            "--method pattern.",
+            "'crossbar', 'ou-row', 'tiny-adc', 'prap', 'low-rank', 'kerntrol-m' and 'kerntrol-c'. Leave --layers out, "
+            "or use --method pattern.",
         ),
         (
             {"method": "none", "rank": "1/4"}, PruningError,

@@ -13,7 +13,7 @@ from pimsim.simulation.streams import stream_jobs
 from pimsim.simulation.work import ArrayWork
 
 #: 10 and 3 rows in two column groups of 4 weights, 2 columns each; units of 4 rows and 8 columns.
-ARRAY = ArrayWork(10, (10, 3), True, 8, 16, 0, 0, 0)
+ARRAY = ArrayWork(10, (((2, 4), (1, 2)), ((1, 3),)), True, 8, 16, 0, 0, 0)
 
 
 def machine(resolution: str = "fixed", index: Index | None = None) -> Chip:
