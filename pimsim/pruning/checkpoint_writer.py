@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from pimsim.network.quantizers import LayerQuantization
@@ -89,7 +89,8 @@ def write_checkpoint(
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file(plain_state(network), partial, metadata={METADATA_KEY: json.dumps(content)})
+    # `save_file` would make it readable for its owner only.
+    partial.write_bytes(save(plain_state(network), metadata={METADATA_KEY: json.dumps(content)}))
     os.replace(partial, path)
 
 

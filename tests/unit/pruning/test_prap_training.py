@@ -160,6 +160,10 @@ def test_the_file_holds_patterns_that_repeat_up_to_a_shift(pruned: PruneResult) 
         assert int(masks[f"{name}.weight"].sum(dim=(2, 3)).max()) <= 4
 
 
+def test_whoever_may_read_the_card_may_read_the_checkpoint(pruned: PruneResult) -> None:
+    assert pruned.checkpoint.stat().st_mode == pruned.card.stat().st_mode
+
+
 def test_the_card_tells_patterns_and_accuracies_before_projections(pruned: PruneResult) -> None:
     card = pruned.card.read_text()
     assert re.search(r"conv3: shape\+similar, 4 positions in groups of 2 channels, 0\.5000 of the patterns kept", card)
