@@ -82,7 +82,7 @@ COLUMNS = (
     Column("adc_bits_needed", COUNT, "bit", "ADC resolution that loses nothing with as many rows at the same time"),
     Column("adc_bits", COUNT, "bit", "ADC resolution of the chip"),
     Column("cells_used", COUNT, "", "cells of the arrays in use"),
-    Column("cell_budget", COUNT, "", "cells of all arrays of the chip, or of those that `arrays` or `array_budget` leave"),
+    Column("cell_budget", COUNT, "", "cells of the chip's arrays, or of those that `arrays` or `array_budget` leave"),
     Column("top1", REAL, "", "share of images classified correctly; missing where it is not known"),
     Column("top1_images", COUNT, "", "images behind top1; missing where the card does not say"),
     Column("top1_source", TEXT, "", "`measured` by the integer network, or `recorded` in the card of the checkpoint"),

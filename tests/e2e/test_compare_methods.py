@@ -196,6 +196,18 @@ def test_masks_made_here_are_those_of_a_training_run_before_its_first_step(commo
     assert any(note.startswith("no training: pairs8, pairs4") for note in found.notes)
 
 
+def test_copies_fill_the_same_arrays_and_are_what_saves_time(common, dense):
+    once = compare_methods(checkpoints=[dense], **common).outcomes[0]
+    filled = compare_methods(checkpoints=[dense], **common, replication="auto", array_budget=4 * once.arrays).outcomes[
+        0
+    ]
+    assert filled.arrays == sum(layer.replication * (layer.arrays // layer.replication) for layer in filled.layers)
+    assert once.arrays < filled.arrays <= 4 * once.arrays
+    assert filled.cell_budget == 4 * once.arrays * 128 * 128 < once.cell_budget
+    assert {layer.replication for layer in once.layers} == {1} != {layer.replication for layer in filled.layers}
+    assert filled.cycles == once.cycles and filled.serial_steps < once.serial_steps
+
+
 def test_rows_that_a_rewritten_network_leaves_out_count_in_the_same_layout(common, dense, tmp_path):
     out = tmp_path / "kerntrol.safetensors"
     package.prune(common["network"], "digits", out, checkpoint=dense, method="kerntrol-m", threshold=0.25, epochs=0,

@@ -19,8 +19,9 @@ def make_outcome(
     dynamic = energies or {name: 10.0 + place for place, name in enumerate(COMPONENTS)}
     static = {f"{name}_static": 100.0 for name in dynamic}
     layers = tuple(
-        LayerOutcome("ab"[i], "5x5", 1000, pruned * (1 - i), rows, skipped * (1 - i), 3, 3, copies, 192, 192, rounds, steps,
-                     64 // copies * rounds * steps, 6400.0 * rounds, 5.0, 100 if skipped and not i else 0, {})
+        LayerOutcome("ab"[i], "5x5", 1000, pruned * (1 - i), rows, skipped * (1 - i), 3, 3, copies, 192, 192,
+                     rounds, steps, 64 // copies * rounds * steps, 6400.0 * rounds, 5.0,
+                     100 if skipped and not i else 0, {})
         for i, rows in enumerate((400, 100))
     )  # fmt: skip
     return Outcome(

@@ -55,7 +55,7 @@ def test_a_resident_array_that_is_driven_whole_saves_no_step():
     [
         ({"rounds": 3}, {"rounds": 2}, "because fewer arrays need fewer rounds in 2 layers. Latency: -33.3 %"),
         ({"steps": 16}, {"steps": 8}, "because an array reads fewer groups of 512 rows in 2 layers. Latency"),
-        ({}, {"copies": 4}, "256 follow one another instead of 1,024 (75.0 % fewer), because more copies share the windows of 2 layers"),
+        ({}, {"copies": 4}, "of 1,024 (75.0 % fewer), because more copies share the windows of 2 layers. Latency"),
     ],
 )  # fmt: skip
 def test_fewer_steps_have_their_reason(dense, after, reason):  # type: ignore[no-untyped-def]

@@ -8,13 +8,12 @@ import pytest
 from small_chip import chip
 
 from pimsim.hardware.records import Chip, Index
-from pimsim.mapping.units import closed_up
 from pimsim.simulation.services import activations, bursts_in_flight, index_bytes, index_fs
 from pimsim.simulation.streams import stream_jobs
 from pimsim.simulation.work import ArrayWork
 
 #: 10 and 3 rows in two column groups of 4 weights, 2 columns each; units of 4 rows and 8 columns.
-ARRAY = ArrayWork(10, (closed_up(10, 4), closed_up(3, 4)), True, 8, 16, 0, 0, 0)
+ARRAY = ArrayWork(10, (((2, 4), (1, 2)), ((1, 3),)), True, 8, 16, 0, 0, 0)
 
 
 def machine(resolution: str = "fixed", index: Index | None = None) -> Chip:
