@@ -8,7 +8,7 @@ import pytest
 
 KEYS = [
     "mapping", "cycles", "windows", "window", "ic_tile", "oc_tile", "row_tiles", "column_tiles",
-    "rows_mapped", "rows_skipped", "skip_ratio", "cell_utilisation", "options",
+    "rows_mapped", "rows_skipped", "skip_ratio", "cell_utilisation", "arrays", "dense_arrays", "options",
 ]  # fmt: skip
 LAYER = "k=3x3,ic=16,oc=16,in=14x14"
 

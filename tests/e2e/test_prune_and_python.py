@@ -141,9 +141,12 @@ def test_the_help_says_which_methods_have_an_option():
     parameters = inspect.signature(_prune, eval_str=True).parameters
     for option in {name for own in table.values() for name in own}:
         help_text = parameters[option].annotation.__metadata__[0].help
-        methods = re.match(r"\[([^]]+)]", help_text).group(1)
-        having = [method for method, own in table.items() if option in own]
-        left_out = methods.removeprefix("all but ").split(", ")
-        named = [m for m in table if m not in left_out] if methods.startswith("all but") else methods.split(", ")
+        assert help_text.startswith("["), option
+        having = {method for method, own in table.items() if option in own}
+        named = set()
+        for methods in re.findall(r"\[(?!default)([^]]+)]", help_text):
+            listed = set(methods.removeprefix("all but ").split(", "))
+            assert listed <= set(table), option
+            named |= set(table) - listed if methods.startswith("all but") else listed
         assert named == having, option
     assert all(method in parameters["method"].annotation.__metadata__[0].help for method in table)
