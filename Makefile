@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/pimsim run workloads/demo.yaml --results results/demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
