@@ -107,7 +107,8 @@ def cases(draw: st.DrawFn) -> Case:
     inputs = rng.integers(low, low + 2**precision.activation_bits, (2, geometry.in_channels, *geometry.input_size))
     encoding, cell_bits = draw(st.sampled_from(ENCODINGS)), draw(st.integers(1, 3))
     columns = 3 * columns_per_weight(encoding, precision.weight_bits, cell_bits) + draw(st.integers(0, 30))
-    unit = draw(st.sampled_from([1, 4, 7, ROWS])), draw(st.sampled_from([1, min(5, columns), max(1, columns // 2), columns]))
+    widths = [1, min(5, columns), max(1, columns // 2), columns]
+    unit = draw(st.sampled_from([1, 4, 7, ROWS])), draw(st.sampled_from(widths))
     array = crossbar(encoding, cell_bits, unit, columns)
     shape = ArrayShape(ROWS, columns, columns_per_weight(encoding, precision.weight_bits, cell_bits), unit)
     options = {"groups": draw(st.sampled_from(["serial", "packed"]))}
