@@ -95,7 +95,7 @@ def _compare(
         bool | None, typer.Option(help="Of --skip ou: kept rows close up to full operation units.  [default: compact]")
     ] = None,
     arrays: Annotated[int | None, typer.Option(help="Arrays that a layer can use.  [default: the chip's]")] = None,
-    discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed or serial.")] = None,
+    discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed, serial or serial-sum.")] = None,
     images: Annotated[int | None, typer.Option(help="Images of --data behind top-1.  [default: 256]")] = None,
     crossbar_images: Annotated[
         int | None, typer.Option(help="Images that go through the arrays, every output compared.  [default: 1]")
