@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +35,6 @@ DIGITS: dict[str, Any] = {
     "crop_padding": 0, "flip": False, "show_progress": False, "warmup_epochs": 0.25, "epochs": 1,
 }  # fmt: skip
 METHODS = ("kerntrol-m", "kerntrol-c")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_coverage_as_published() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,6 @@ from pimsim.pruning.low_rank import Factors, LowRankMethod, factorise, parse_ran
 from pimsim.pruning.trained import TrainedNetwork
 
 MODEL = f"{Path(__file__).parents[3] / 'models' / 'digits_cnn.py'}:digits_cnn"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @st.composite

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,6 @@ DIGITS: dict[str, Any] = {
     "batch": 64, "lr": 0.01, "crop_padding": 0, "flip": False, "show_progress": False, "warmup_epochs": 0.5,
     "checkpoint": MODELS / "digits_cnn-w4a4.safetensors",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

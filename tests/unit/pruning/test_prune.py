@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,6 @@ DIGITS: dict[str, Any] = {
     "network": MODEL, "data": "digits", "normalize": ((0.305,), (0.376,)), "batch": 64, "lr": 0.05,
     "crop_padding": 0, "flip": False, "show_progress": False, "warmup_epochs": 0.5,
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,14 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pimsim.pruning.rounding_kernels import can_fuse, memory_order, round_to_step, step_gradients
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn(seed: int, shape: tuple[int, ...], scale: float = 2.0) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,6 @@ DIGITS: dict[str, Any] = {
 }  # fmt: skip
 VWC: dict[str, Any] = {"method": "vwc-sdk", "array": "128x64"}
 LOW_RANK: dict[str, Any] = {"method": "low-rank", "rank": "1/4", "groups": 4}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

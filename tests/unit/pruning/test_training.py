@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,6 @@ from pimsim.pruning.masks import mask_layers, pattern_mask
 from pimsim.pruning.recipe import EpochRecord, Recipe
 
 RECIPE = Recipe(epochs=4, float_epochs=2, lr=0.05, batch=32, crop_padding=1, flip=False, warmup_epochs=0.5)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in one order, so that two runs can be compared bit by bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
