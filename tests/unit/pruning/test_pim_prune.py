@@ -204,6 +204,8 @@ def test_both_phases_zero_more_than_rows_alone_and_count_what_is_left() -> None:
     assert both.mask.sum() == rows.mask.sum() // 2
     assert both.occupied_arrays <= rows.occupied_arrays
     assert both.bitmap_bits == rows.bitmap_bits + 8 * rows.occupied_arrays
+    # Full arrays of 8 rows: each column that stays holds 8 weights, and 3 bits name it.
+    assert both.coordinate_bits == rows.coordinate_bits + 3 * (both.mask.sum() // 8)
     # Two column panels with equal rows share an array once half of their columns are gone.
     twin = np.ones((8, 16))
     twin[:4] = 100.0
