@@ -79,7 +79,7 @@ def read_study(path: str | Path) -> Study:
         ConfigError: a file that cannot be read, or anything wrong in it, with file and line.
     """
     path = Path(path)
-    table = read_table(path)
+    table = read_table(path, "array study", "networks")
     place = Place(path, table)
     check_keys(table, KEYS, place.at)
     mode = str(table.get("mode", "best"))

@@ -50,7 +50,7 @@ def read_table(path: Path, kind: str = "shape table", key: str = "layers") -> An
         table = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not a text file"
-        raise ConfigError(f"'{path}'", f"the {kind} cannot be read: {reason}") from None
+        raise ConfigError(f"'{path}'", f"the {kind} cannot be read: {reason}", fix="Check the path") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = f"{path}:{mark.line + 1}" if mark is not None else str(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
 
 import pyarrow.parquet
@@ -250,7 +251,8 @@ def test_everything_is_written(compared, tmp_path):
     layers = list(csv.DictReader((tmp_path / "comparison-layers.csv").open()))
     assert sum(int(row["rows_skipped"]) for row in layers) == compared.outcomes[1].rows_skipped
     latex = (tmp_path / "comparison.tex").read_text()
-    assert latex.startswith("\\begin{tabular}") and "\\midrule" in latex
+    alignment, heading = re.match(r"\\begin{tabular}{([lr]+)}\n\\toprule\n(.*)", latex).groups()
+    assert len(alignment) == heading.count("&") + 1 and "\\midrule" in latex
     assert f"{100 * compared.outcomes[1].skip_ratio:.1f} \\%" in latex
 
 

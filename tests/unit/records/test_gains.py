@@ -41,6 +41,13 @@ def test_fewer_conversions_and_cheaper_ones_are_told_apart():
     assert [part for pair in found for part in pair] == pytest.approx([500, 0, 0, 200, 500, 100], abs=1e-9)
 
 
+def test_time_and_steps_are_the_differences():
+    dense, faster = make_outcome(), replace(make_outcome("p", 100, 300), latency_ns=3.25)
+    found = gain(replace(dense, latency_ns=10.0), faster)
+    assert gain(faster, replace(dense, latency_ns=10.0)).time_saved_ns == 10.0 - 3.25 == -found.time_saved_ns
+    assert found.serial_steps_saved == faster.serial_steps - dense.serial_steps
+
+
 def test_a_resident_array_that_is_driven_whole_saves_no_step():
     words = gain_sentences([make_outcome(), make_outcome("p", 100, 300)], make_outcome())
     assert words[0] == (
