@@ -146,7 +146,10 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, message: 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_shapes(tmp_path / "no.yaml")
-    assert str(caught.value) == f"'{tmp_path}/no.yaml': the shape table cannot be read: No such file or directory. Check the path."
+    assert (
+        str(caught.value)
+        == f"'{tmp_path}/no.yaml': the shape table cannot be read: No such file or directory. Check the path."
+    )
 
 
 # Output pixels x kernel x input x output channels of the published layer list, written out.
