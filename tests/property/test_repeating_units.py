@@ -23,6 +23,7 @@ from pimsim.mapping.layout import ArrayShape
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.repeat_skipping import pattern_bits
+from pimsim.mapping.repeats import Repeats
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Precision
 from pimsim.pruning import prap
@@ -90,6 +91,19 @@ def odd_units(case: Case) -> dict[tuple[int, int], list[tuple[int, int, bytes, n
     return found
 
 
+def bitmap_bits(repeats: Repeats) -> int:
+    """A bitmap of the block's rows and a byte of run length for each set of rows that units drive, where one is not
+    whole; a byte of source, and one of shift where any result is shifted, for every unit where any is a copy."""
+    bits = 0
+    for block in range(len(repeats.source)):
+        marks = repeats.marks[repeats.row_block == block].T.tolist()
+        sets = {tuple(column) for column in marks if any(column)}
+        if any(not all(one) for one in sets):
+            bits += len(sets) * (len(marks[0]) + 8)
+    copies = int(repeats.is_copy.any()) * (1 + int(repeats.is_shifted.any()))
+    return bits + 8 * copies * repeats.source.size
+
+
 @given(cases())
 @settings(max_examples=60, deadline=None)
 def test_reads_copies_and_traffic_are_those_of_the_cells(case: Case) -> None:
@@ -105,6 +119,7 @@ def test_reads_copies_and_traffic_are_those_of_the_cells(case: Case) -> None:
     assert classes <= reads <= classes + len(case.placement.tiles)
     assert case.placement.unit_steps == reads * case.placement.mapping.array.units_per_group
     assert result.array_steps == work.windows * work.input_steps * case.placement.unit_steps
+    assert case.placement.index_bits == sum(map(bitmap_bits, shared.values()))
     none = place(case.placement.mapping, case.layer.weight, "ou")
     assert sum(int(one.is_copy.sum()) for one in shared.values()) == total - reads
     if case.placement.mapping.array.weights_per_group == 1 and len(work.rounds[0].arrays):
