@@ -52,6 +52,11 @@ def test_skipping_saves_time_and_changes_no_output(results):
     ("changes", "message"),
     [
         (
+            {"skip": "repeat"},
+            "--skip-inputs: skipped inputs with skip 'repeat': a result can be used again only where a unit reads the "
+            "same rows in every step. Leave skip_inputs out, or use skip 'ou'.",
+        ),
+        (
             {"batch": 2},
             "--batch: batch=2 with skipped inputs: every image has zero bits of its own, and only the first is played. "
             "Leave batch out.",
