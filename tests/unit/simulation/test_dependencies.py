@@ -169,9 +169,8 @@ def test_the_least_room_is_enough_and_one_less_is_not(case: Case) -> None:
     assume(plan.dependencies and joins_alike(case))
     least = least_capacities(plan.dependencies, len(plan.layers))
     compiled.play(with_room(plan, least))
-    assume(every_window_reads(case))
     for number, (one, room) in enumerate(zip(plan.dependencies, least, strict=True)):
-        if room > 1:
+        if room > 1 and every_window_reads(case):
             less = [*least[:number], room - 1, *least[number + 1 :]]
             producer, consumer = plan.layers[one.producer].name, plan.layers[one.consumer].name
             with pytest.raises(SimulationError, match=f"the buffer between {producer} and {consumer} is full"):
