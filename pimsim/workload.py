@@ -43,7 +43,7 @@ class Workload(BaseModel):
         convention: ``same`` (the layer's own padding and stride) or ``valid`` (as published; shapes only).
         skip, pack: granularity of skipping and packing (`pimsim.mapping.skipping`).
         skip_inputs: whether rows whose input bits are zero are not driven, measured on the first image; None: no.
-        compact: for skip ``ou``, whether kept rows close up to full operation units; None: they do.
+        compact: for skip ``ou`` and ``slice``, whether kept rows close up to full operation units; None: they do.
         arrays: array tiles programmed at a time; None: all resident.
         layers: ``sequential`` (one after another) or ``pipelined`` (all at the same time).
         batch: images that go through one after another; all are there at the start.

@@ -16,6 +16,7 @@ from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import STAGED, map_layer, mapper
 from pimsim.mapping.repeat_skipping import pattern_bits
 from pimsim.mapping.skipping import place
+from pimsim.mapping.slice_skipping import Slicing
 from pimsim.network.layers import Geometry, Layer
 from pimsim.workload import Workload
 
@@ -124,4 +125,7 @@ def _stored_bits(layer: Layer, workload: Workload, chip: Chip) -> int:
 
 def _place(mapping: Mapping, layer: Layer, workload: Workload, chip: Chip, bits: int | None = None) -> Placement:
     stored = (bits or layer.precision.weight_bits) if workload.skip == "repeat" else None
-    return place(mapping, layer.weight, workload.skip, workload.pack, chip.index.format, workload.compact, stored)
+    slicing = Slicing(chip.crossbar.encoding, layer.precision.weight_bits, chip.crossbar.cell_bits)
+    return place(
+        mapping, layer.weight, workload.skip, workload.pack, chip.index.format, workload.compact, stored, slicing
+    )

@@ -86,13 +86,15 @@ def _compare(
     mapping: Annotated[str | None, typer.Option(help="Mapper: im2col, sdk, vw-sdk, ...  [default: im2col]")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     skip: Annotated[
-        str | None, typer.Option(help="Left out: none, row, ou, repeat, column, block or array.  [default: none]")
+        str | None,
+        typer.Option(help="Left out: none, row, ou, slice, repeat, column, block or array.  [default: none]"),
     ] = None,
     pack: Annotated[
         str | None, typer.Option(help="Kept rows or columns stay in their tile, or refill a layer's arrays.")
     ] = None,
     compact: Annotated[
-        bool | None, typer.Option(help="Of --skip ou: kept rows close up to full operation units.  [default: compact]")
+        bool | None,
+        typer.Option(help="Of --skip ou and slice: kept rows close up to full operation units.  [default: compact]"),
     ] = None,
     arrays: Annotated[int | None, typer.Option(help="Arrays that a layer can use.  [default: the chip's]")] = None,
     discipline: Annotated[str | None, typer.Option(help="pipelined, multiplexed, serial or serial-sum.")] = None,

@@ -53,7 +53,8 @@ def _run(
     option: Annotated[list[str] | None, typer.Option(help="Option of the mapper, KEY=VALUE; may be repeated.")] = None,
     convention: Annotated[str | None, typer.Option(help="same, or valid (as published; shapes only).")] = None,
     skip: Annotated[
-        str | None, typer.Option(help="Left out: none, row, ou, repeat, column, block or array.  [default: none]")
+        str | None,
+        typer.Option(help="Left out: none, row, ou, slice, repeat, column, block or array.  [default: none]"),
     ] = None,
     pack: Annotated[
         str | None, typer.Option(help="Kept rows or columns stay in their tile, or refill a layer's arrays.")
@@ -61,7 +62,7 @@ def _run(
     compact: Annotated[
         bool | None,
         typer.Option(
-            help="Of --skip ou: kept rows close up to full operation units, or keep their places, and only units of "
+            help="Of --skip ou and slice: kept rows close up to full operation units, or keep their places, and only units of "
             "zeros are left out.  [default: compact]"
         ),
     ] = None,

@@ -184,8 +184,14 @@ class CrossbarLayer:
 
     @property
     def conversions(self) -> int:
-        """ADC conversions of one image: windows x steps x sum over arrays of row groups x physical columns."""
-        columns = sum(p.groups * int(p.gain[0].size) for p in self.programmed)
+        """ADC conversions of one image: windows x steps x sum over arrays of row groups x physical columns.
+
+        With the granularity ``slice`` columns without a programmed cell in the row group are not converted.
+        """
+        is_sliced = self.placement.skip == "slice"
+        columns = sum(
+            int(np.count_nonzero(p.cell_sums)) if is_sliced else p.groups * int(p.gain[0].size) for p in self.programmed
+        )
         return self.placement.mapping.windows * len(self.steps) * columns
 
     def multiply(self, inputs: NDArray[np.integer]) -> tuple[NDArray[np.int64], Observations]:

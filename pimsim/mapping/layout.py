@@ -151,7 +151,8 @@ class ArrayTile:
     with the same ``block`` and ``row_tile`` read the same inputs; what is left after skipping says so by its
     ``columns`` and ``rows`` alone. A block is one group of a grouped convolution, or several groups packed
     block-diagonally. ``kept`` says which of the rows each column group drives; None: every group drives all of them.
-    ``repeats`` says which operation units take their results from others; None: none of them.
+    ``repeats`` says which operation units take their results from others; None: none of them. ``converted`` says how many
+    physical columns each operation unit of each column group converts; None: all that it has.
     """
 
     block: int
@@ -161,6 +162,7 @@ class ArrayTile:
     columns: Columns
     kept: GroupRows | None = None
     repeats: ArrayRepeats | None = None
+    converted: tuple[tuple[int, ...], ...] | None = None
 
     def group_rows(self, weights: int) -> NDArray[np.int64]:
         """Rows that each column group of ``weights`` weight columns drives, int64 (G,).
@@ -202,7 +204,9 @@ class ArrayTile:
         patterns, pattern = np.unique(self.kept.marks, axis=1, return_inverse=True)
         of_column = np.repeat(pattern.reshape(-1), self.kept.weights)[: len(self.columns)]
         return [
-            replace(self, rows=self.rows.take(marks), columns=self.columns.take(of_column == i), kept=None)
+            ArrayTile(
+                self.block, self.row_tile, self.column_tile, self.rows.take(marks), self.columns.take(of_column == i)
+            )
             for i, marks in enumerate(patterns.T)
             if marks.any()
         ]

@@ -17,6 +17,7 @@ from pimsim.mapping.index_cost import INDEX_FORMATS, index_bits
 from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Rows
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.repeat_skipping import units_left
+from pimsim.mapping.slice_skipping import Slicing, without_empty_slices
 from pimsim.mapping.units import GroupRows, whole_units
 from pimsim.network.layers import Geometry
 
@@ -99,6 +100,7 @@ def place(
     index_format: str = "bitmap",
     compact: bool | None = None,
     stored_bits: int | None = None,
+    slicing: Slicing | None = None,
 ) -> Placement:
     """The arrays of a mapping with what is zero left out.
 
@@ -107,8 +109,8 @@ def place(
         weight: (OC, IC / groups, K_h, K_w), pruned weights exactly zero; None for a layer without weights,
             which is taken as dense.
         skip: ``none``; ``row``: rows that are zero in every column of their array tile; ``ou``: in each column group
-            of the array's operation unit, the rows that are zero in all its columns; ``repeat``: operation units that
-            are zero, or equal to another one of the same rows up to powers of two (`units_left`); ``column``: columns
+            of the array's operation unit, the rows that are zero in all its columns; ``slice``: likewise, and no
+            conversion of bit slices that are empty in all rows of a unit; ``repeat``: operation units that are zero, or equal to another one of the same rows up to powers of two (`units_left`); ``column``: columns
             that are zero in every row of their array tile; ``block``: rows or columns, whichever leaves fewer arrays
             (then the smaller index, then rows), as PIM-Prune chooses for each layer; ``array``: tiles without a
             nonzero cell.
@@ -120,20 +122,23 @@ def place(
             or all dense columns of their row tile. No index is needed where nothing is skipped. For ``ou`` each
             column group has an index of its own: of the rows of its dense tile or, without ``compact``, of their
             operation units.
-        compact: for ``ou``, whether the rows that a column group keeps close up to full operation units (None: they
+        compact: for ``ou`` and ``slice``, whether the rows that a column group keeps close up to full operation units (None: they
             do); if not, rows keep their places, and only operation units without a nonzero cell are left out.
 
         stored_bits: for ``repeat``, bits of a weight for which the columns of the array are made, where they are fewer
             than those of the weight (`pattern_bits`).
+        slicing: for ``slice``, how the chip stores a weight.
 
     Raises:
         MappingError: an unknown granularity, packing or index format, refilling without rows or columns left
             out, ``compact`` false without unit skipping, weights of the wrong shape, or repeats without
-            weights.
+            weights; of ``slice`` see `without_empty_slices`.
     """
     _check(mapping, weight, skip, pack, index_format, compact)
     if skip == "repeat":
         return _repeats(mapping, weight, index_format, stored_bits)
+    if skip == "slice":
+        return without_empty_slices(place(mapping, weight, "ou", pack, index_format, compact), weight, slicing)
     if skip == "block":
         either = (place(mapping, weight, one, pack, index_format) for one in ("row", "column"))
         return min(either, key=lambda placed: (len(placed.tiles), placed.index_bits))
@@ -256,7 +261,7 @@ GRANULARITIES: MappingProxyType[str, Callable[[_ColumnTile, _Skipping], _Left]] 
     {"none": _keep_all, "row": _keep_rows, "ou": _keep_units, "array": _keep_arrays}
 )
 #: All granularities.
-SKIPS = (*GRANULARITIES, "repeat", "column", "block")
+SKIPS = (*GRANULARITIES, "slice", "repeat", "column", "block")
 
 
 def _column_tiles(mapping: Mapping, nonzero: NDArray[np.bool_] | None) -> Iterable[_ColumnTile]:
@@ -291,7 +296,7 @@ def _check(
             name,
             "Use skip 'row', 'column' or 'block', or pack 'tile'",
         )
-    if compact is not None and skip != "ou":
+    if compact is not None and skip not in ("ou", "slice"):
         raise MappingError(
             f"compact {str(compact).lower()} with skip '{skip}'",
             "only the rows of operation units close up or keep their places",

@@ -57,7 +57,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
     groups = (
         kept if work.driven is None else _driven_groups(work.driven.tiles, work.placement.tiles, work.placement, chip)
     )
-    conversions = reads * int(groups.row_groups @ groups.widths) * per_weight
+    conversions = reads * sum(groups.columns_by_rows.values())
     units = units_per_group(chip.crossbar.active_columns, per_weight)
     driven = reads * int(groups.rows.sum()) * units
     looks, bits = units if work.driven is None else 1, chip.macro.row_driver.bits
@@ -88,7 +88,7 @@ def formula_counts(work: LayerWork, chip: Chip) -> Counter[str]:
         counts["index_decode"] = windows * len(work.placement.tiles)
         counts["output_register"] += windows * int(kept.widths.sum())
     counts.update(_index_counts(work, chip, counts["array_steps"]))
-    counts.update(_conversions_by_bits(groups, chip, reads * per_weight))
+    counts.update(_conversions_by_bits(groups, chip, reads))
     counts.update(_port_counts(work, chip))
     counts.update(digital_operations(work.digital))
     return counts
@@ -135,7 +135,7 @@ class _ColumnGroups:
         rows: rows that each drives, int64 (G,).
         row_groups: operation units that each reads.
         widths: its weight columns.
-        columns_by_rows: weight columns that are converted with each number of rows, over all units.
+        columns_by_rows: physical columns that are converted with each number of rows, over all units.
     """
 
     rows: NDArray[np.int64]
@@ -145,15 +145,20 @@ class _ColumnGroups:
 
 
 def _column_groups(tiles: Sequence[ArrayTile], placement: Placement, chip: Chip) -> _ColumnGroups:
-    weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
+    per_weight = placement.mapping.array.columns_per_weight
+    weights = weights_per_group(chip.crossbar.active_columns, per_weight)
     rows = np.concatenate([tile.group_rows(weights) for tile in tiles])
     widths = np.concatenate([group_widths(len(tile.columns), weights) for tile in tiles])
     heights = tuple(group for tile in tiles for group in tile.group_units(weights, chip.crossbar.active_rows))
     reads = np.array([sum(units for units, _ in group) for group in heights], dtype=np.int64)
+    converted = [one for tile in tiles for one in tile.converted or (None,) * -(-len(tile.columns) // weights)]
     columns: Counter[int] = Counter()
-    for group, width in zip(heights, widths.tolist(), strict=True):
+    for group, width, counts in zip(heights, widths.tolist(), converted, strict=True):
+        first = 0
         for units, driven in group:
-            columns[driven] += units * width
+            every = units * width * per_weight
+            columns[driven] += every if counts is None else sum(counts[first : first + units])
+            first += units
     return _ColumnGroups(rows, reads, widths, dict(columns))
 
 
@@ -183,7 +188,8 @@ def _driven_groups(
     driven: Sequence[NDArray[np.int32]], tiles: Sequence[ArrayTile], placement: Placement, chip: Chip
 ) -> _ColumnGroups:
     """The column groups of all arrays, windows and input steps, with the rows that carry a bit."""
-    weights = weights_per_group(chip.crossbar.active_columns, placement.mapping.array.columns_per_weight)
+    per_weight = placement.mapping.array.columns_per_weight
+    weights = weights_per_group(chip.crossbar.active_columns, per_weight)
     each = [group_widths(len(tile.columns), weights) for tile in tiles]
     counts = zip(driven, each, strict=True)
     rows = [np.broadcast_to(one, (*one.shape[:2], len(widths))) for one, widths in counts]
@@ -193,7 +199,7 @@ def _driven_groups(
     full, rest = np.divmod(flat, h)
     columns = np.bincount(rest, wide, minlength=h + 1).astype(np.int64)
     columns[h], columns[0] = full @ wide, 0
-    converted = {rows: int(columns[rows]) for rows in np.flatnonzero(columns).tolist()}
+    converted = {rows: per_weight * int(columns[rows]) for rows in np.flatnonzero(columns).tolist()}
     return _ColumnGroups(flat, full + (rest > 0), wide, converted)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from math import prod
 
 from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
-from pimsim.mapping.units import weights_per_group
+from pimsim.mapping.units import Heights, weights_per_group
 from pimsim.simulation.work import ArrayWork, Round
 
 
@@ -21,7 +23,8 @@ class Reads:
         group: number of the column group.
         units: how many there are.
         rows: rows that each of them drives.
-        columns: physical columns that each converts.
+        columns: physical columns of each.
+        converted: those of them whose sums are converted.
         updates: weight columns whose last slice stands in them (output-register updates).
         conversions_each: conversions that each ADC makes in a step, k_eff.
         bits: what a conversion resolves.
@@ -31,6 +34,7 @@ class Reads:
     units: int
     rows: int
     columns: int
+    converted: int
     updates: int
     conversions_each: int
     bits: int
@@ -122,15 +126,25 @@ def activations(array: ArrayWork, input_steps: int, chip: Chip, most_rows: int =
     reads: list[Reads] = []
     group = 0
     widths = _chunks(array.weight_columns, weights_per_group(u, per_weight))
-    for heights, width in zip(array.group_units, widths, strict=True):
+    for place, (heights, width) in enumerate(zip(array.group_units, widths, strict=True)):
         columns = _chunks(width * per_weight, u)
-        for number, used in enumerate(columns):
+        for number, held in enumerate(columns):
             updates = width if number == len(columns) - 1 else 0
-            for units, rows in heights:
+            for units, rows, used in _alike(heights, array.group_columns and array.group_columns[place], held):
                 bits = conversion_bits(chip, rows, most)
-                reads.append(Reads(group, units, rows, used, updates, ceil_div(used, converters), bits))
+                reads.append(Reads(group, units, rows, held, used, updates, ceil_div(used, converters), bits))
             group += 1
     return Activation(tuple(reads), input_steps, array.own_rows)
+
+
+def _alike(heights: Heights, converted: tuple[int, ...] | None, held: int) -> Iterator[tuple[int, int, int]]:
+    """Operation units that follow each other and are alike: (how many, rows of each, columns that each converts)."""
+    if converted is None:
+        yield from ((units, rows, held) for units, rows in heights)
+        return
+    rows = (rows for units, rows in heights for _ in range(units))
+    for (driven, used), run in groupby(zip(rows, converted, strict=True)):
+        yield len(list(run)), driven, used
 
 
 def conversion_bits(chip: Chip, rows: int, most_rows: int) -> int:

@@ -87,7 +87,7 @@ def _counts(
     """Actions of one window: reading, converting, shifting and adding, and selecting rows."""
     read, convert, update, select = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for act in acts:
-        rows, samples = act.total("rows"), act.total("columns")
+        rows, samples = act.total("rows"), act.total("converted")
         read["row_driver"] += rows
         read["crossbar"] += act.total("rows", "columns")
         read["input_register_read_bits"] += rows * chip.macro.row_driver.bits
@@ -96,7 +96,7 @@ def _counts(
         convert["adc"] += samples
         if chip.macro.adc.resolution != "fixed":
             for one in act.reads:
-                convert[conversions_at(one.bits)] += act.input_steps * one.units * one.columns
+                convert[conversions_at(one.bits)] += act.input_steps * one.units * one.converted
         update["shift_add"] += samples
         update["output_register"] += act.total("updates")
         if indexed:

@@ -28,6 +28,7 @@ class ArrayWork:
     Attributes:
         rows: physical rows that hold a weight.
         group_units: operation units of each column group (whole weights of a unit), as runs (number, rows of each).
+        group_columns: physical columns that each of them converts; None: all that it has.
         own_rows: whether column groups drive rows of their own, each with an index of its own.
         weight_columns: weights side by side.
         columns: physical columns.
@@ -46,6 +47,7 @@ class ArrayWork:
     array: int
     part: int = 0
     copy: int = 0
+    group_columns: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def most_rows(self) -> int:
@@ -210,6 +212,13 @@ def layer_work(
             layer.name,
             "Give all its arrays at once, or use skip 'ou'",
         )
+    if driven is not None and placement.skip == "slice":
+        raise SimulationError(
+            "skipped inputs with skip 'slice'",
+            "which slices are empty depends on the rows that a unit reads, and those change with every input",
+            "skip_inputs",
+            "Leave skip_inputs out, or use skip 'ou'",
+        )
     if driven is not None and any(tile.kept is not None and tile.kept.row_block is not None for tile in tiles):
         raise SimulationError(
             "skipped inputs with skip 'repeat'",
@@ -279,6 +288,7 @@ def _locate(
                 array,
                 part + i,
                 copy,
+                tile.converted,
             )
         )
     return tuple(works)

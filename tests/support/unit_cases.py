@@ -14,6 +14,7 @@ from pimsim.mapping.layout import ArrayShape, ArrayTile
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
+from pimsim.mapping.slice_skipping import Slicing
 from pimsim.network.layers import Geometry, Layer, Precision
 
 BITS = 4
@@ -50,7 +51,8 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
+def cases(draw: st.DrawFn, skip: str = "ou") -> Case:
+    """Layers placed with ``ou``, or with ``slice`` on encodings and operation units that it takes."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     geometry = Geometry(
         "layer",
@@ -60,10 +62,12 @@ def cases(draw: st.DrawFn) -> Case:
         (4, 4),
         padding=(1, 0, 0, 1),
     )
-    encoding = draw(st.sampled_from(["offset", "differential", "twos-complement"]))
+    encodings = ["offset", "differential", "twos-complement"]
+    encoding = draw(st.sampled_from(encodings if skip == "ou" else encodings[1:]))
     per_weight = columns_per_weight(encoding, BITS, 2)
     rows, columns = draw(st.sampled_from([7, 12])), per_weight * draw(st.integers(1, 4)) + draw(st.integers(0, 1))
-    unit = draw(st.sampled_from([1, 3, rows])), draw(st.sampled_from([1, min(3, columns), columns]))
+    widths = [1, min(3, columns), columns] if skip == "ou" else [per_weight, min(2 * per_weight, columns), columns]
+    unit = draw(st.sampled_from([1, 3, rows])), draw(st.sampled_from(widths))
     weight = rng.integers(-8, 8, geometry.weight_shape) * (
         rng.random(geometry.weight_shape) < draw(st.sampled_from([0.1, 0.4]))
     )
@@ -73,4 +77,5 @@ def cases(draw: st.DrawFn) -> Case:
     machine = chip(rows=rows, columns=columns, active=unit, discipline=draw(st.sampled_from(["pipelined", "serial"])))
     crossbar = replace(machine.crossbar, encoding=encoding)
     machine = replace(machine, tile=replace(machine.tile, macro=replace(machine.macro, crossbar=crossbar)))
-    return Case(machine, layer, place(mapping, weight, "ou", compact=compact), compact, encoding)
+    placement = place(mapping, weight, skip, compact=compact, slicing=Slicing(encoding, BITS, 2))
+    return Case(machine, layer, placement, compact, encoding)
