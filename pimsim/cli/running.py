@@ -62,8 +62,8 @@ def _run(
     compact: Annotated[
         bool | None,
         typer.Option(
-            help="Of --skip ou and slice: kept rows close up to full operation units, or keep their places, and only units of "
-            "zeros are left out.  [default: compact]"
+            help="Of --skip ou and slice: kept rows close up to full operation units, or keep their places, and only "
+            "units of zeros are left out.  [default: compact]"
         ),
     ] = None,
     skip_inputs: Annotated[

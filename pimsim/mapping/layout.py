@@ -151,8 +151,8 @@ class ArrayTile:
     with the same ``block`` and ``row_tile`` read the same inputs; what is left after skipping says so by its
     ``columns`` and ``rows`` alone. A block is one group of a grouped convolution, or several groups packed
     block-diagonally. ``kept`` says which of the rows each column group drives; None: every group drives all of them.
-    ``repeats`` says which operation units take their results from others; None: none of them. ``converted`` says how many
-    physical columns each operation unit of each column group converts; None: all that it has.
+    ``repeats`` says which operation units take their results from others; None: none of them. ``converted`` says how
+    many physical columns each operation unit of each column group converts; None: all that it has.
     """
 
     block: int

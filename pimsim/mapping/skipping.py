@@ -110,7 +110,8 @@ def place(
             which is taken as dense.
         skip: ``none``; ``row``: rows that are zero in every column of their array tile; ``ou``: in each column group
             of the array's operation unit, the rows that are zero in all its columns; ``slice``: likewise, and no
-            conversion of bit slices that are empty in all rows of a unit; ``repeat``: operation units that are zero, or equal to another one of the same rows up to powers of two (`units_left`); ``column``: columns
+            conversion of bit slices that are empty in all rows of a unit; ``repeat``: operation units that are
+            zero, or equal to another one of the same rows up to powers of two (`units_left`); ``column``: columns
             that are zero in every row of their array tile; ``block``: rows or columns, whichever leaves fewer arrays
             (then the smaller index, then rows), as PIM-Prune chooses for each layer; ``array``: tiles without a
             nonzero cell.
@@ -122,8 +123,8 @@ def place(
             or all dense columns of their row tile. No index is needed where nothing is skipped. For ``ou`` each
             column group has an index of its own: of the rows of its dense tile or, without ``compact``, of their
             operation units.
-        compact: for ``ou`` and ``slice``, whether the rows that a column group keeps close up to full operation units (None: they
-            do); if not, rows keep their places, and only operation units without a nonzero cell are left out.
+        compact: for ``ou`` and ``slice``, whether the rows that a column group keeps close up to full operation units
+            (None: they do); if not, rows keep their places, and only operation units without a nonzero cell are left out.
 
         stored_bits: for ``repeat``, bits of a weight for which the columns of the array are made, where they are fewer
             than those of the weight (`pattern_bits`).

@@ -159,7 +159,8 @@ def test_unknown_mapping(refused):
 def test_unknown_skip(refused):
     message = refused(skip="rows")
     assert message == (
-        "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, slice, repeat, column, block."
+        "pimsim: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, slice, repeat, column, "
+        "block."
     )
 
 

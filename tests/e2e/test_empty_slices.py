@@ -55,8 +55,8 @@ def test_the_crossbar_converts_as_many_columns_as_are_timed(results):
         (
             {**CHIP, "tile.macro.crossbar.active_columns": 8},
             {},
-            "conv1: skip 'slice' on operation units of 8 columns: a weight of 16 columns takes several of them, which are "
-            "read one after another. Use --set tile.macro.crossbar.active_columns=16 or more, or skip 'ou'.",
+            "conv1: skip 'slice' on operation units of 8 columns: a weight of 16 columns takes several of them, which "
+            "are read one after another. Use --set tile.macro.crossbar.active_columns=16 or more, or skip 'ou'.",
         ),
         (
             CHIP,

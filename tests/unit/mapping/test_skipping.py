@@ -166,7 +166,8 @@ MAPPED = map_layer(CONV, ArrayShape(128, 128), "im2col")
     [
         (
             lambda: place(MAPPED, None, "rows"),
-            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, slice, repeat, column, block.",
+            "conv: skip 'rows': unknown skip. Did you mean 'row'? Known: none, row, ou, array, slice, repeat, column, "
+            "block.",
         ),
         (
             lambda: place(MAPPED, None, "row", "layers"),
