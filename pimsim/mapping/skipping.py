@@ -124,8 +124,8 @@ def place(
             column group has an index of its own: of the rows of its dense tile or, without ``compact``, of their
             operation units.
         compact: for ``ou`` and ``slice``, whether the rows that a column group keeps close up to full operation units
-            (None: they do); if not, rows keep their places, and only operation units without a nonzero cell are left out.
-
+            (None: they do); if not, rows keep their places, and only operation units without a nonzero cell are left
+            out.
         stored_bits: for ``repeat``, bits of a weight for which the columns of the array are made, where they are fewer
             than those of the weight (`pattern_bits`).
         slicing: for ``slice``, how the chip stores a weight.

@@ -130,7 +130,8 @@ def activations(array: ArrayWork, input_steps: int, chip: Chip, most_rows: int =
         columns = _chunks(width * per_weight, u)
         for number, held in enumerate(columns):
             updates = width if number == len(columns) - 1 else 0
-            for units, rows, used in _alike(heights, array.group_columns and array.group_columns[place], held):
+            converted = array.group_columns[place] if array.group_columns else None
+            for units, rows, used in _alike(heights, converted, held):
                 bits = conversion_bits(chip, rows, most)
                 reads.append(Reads(group, units, rows, held, used, updates, ceil_div(used, converters), bits))
             group += 1
