@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from pimsim.errors import PruningError
 from pimsim.network.checkpoints import METADATA_KEY, Checkpoint
 from pimsim.network.rewrites import rebuild
 from pimsim.network.state_matching import match
@@ -37,6 +38,12 @@ def masked_checkpoint(
     chosen = pruning_method(method, options)
     if "windows" in method_options(method):
         chosen = replace(chosen, windows=windows)  # type: ignore[type-var]
+    if not chosen.is_mask:
+        raise PruningError(
+            f"method '{method}' without training",
+            "it changes the values of weights, not only which of them are zero",
+            fix="Make a checkpoint with pimsim prune (--epochs 0 trains nothing), and compare --checkpoints",
+        )
     plan, state = chosen.plan(module), dict(fitted.state)
     masks = {**fitted.masks, **{f"{layer}.weight": mask for layer, mask in plan.masks.items()}}
     for name, mask in masks.items():

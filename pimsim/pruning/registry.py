@@ -14,6 +14,7 @@ from typing import Any
 
 from pimsim.errors import PruningError, nearest
 from pimsim.pruning.methods.base import MaskMethod
+from pimsim.pruning.methods.bit_slice import BitSlice
 from pimsim.pruning.methods.channel import ChannelPruning
 from pimsim.pruning.methods.column import ColumnPruning
 from pimsim.pruning.methods.crossbar import CrossbarPruning
@@ -42,7 +43,7 @@ STRUCTURAL_METHODS = ("vwc-sdk", "low-rank", *KERNTROL_METHODS)
 _METHODS: tuple[type[MaskMethod], ...] = (
     NoPruning, GivenPatterns, Pairs, PatDnn, RandomPatterns, PConv, Garos, RowEfficient, RowPruning,
     MagnitudePruning, FilterPruning, ChannelPruning, ColumnPruning, SharedNOfM,
-    PimPrune, CrossbarPruning, OuRowPruning, TinyAdc, Prap,
+    PimPrune, CrossbarPruning, OuRowPruning, TinyAdc, BitSlice, Prap,
 )  # fmt: skip
 METHODS: Mapping[str, type[MaskMethod]] = MappingProxyType({method.name: method for method in _METHODS})
 #: Options that a method takes from the training run.

@@ -92,6 +92,43 @@ def test_the_other_methods_save_what_they_promise(
     assert found.layers["conversions"].sum() < dense.layers["conversions"].sum()
 
 
+def test_empty_slices_of_the_method_save_conversions_and_not_one_weight(
+    pimsim: Any, repository: Path, tmp_path: Path
+) -> None:
+    chip = {
+        **CHIP, "tile.macro.crossbar.active_rows": 8, "tile.macro.crossbar.active_columns": 8,
+        "tile.macro.crossbar.encoding": "differential",
+    }  # fmt: skip
+    words = ("--method", "bit-slice", "--keep", "1/2", "--array", "32x16", "--exempt", "first-last")
+    checkpoint, card = pruned(pimsim, repository, tmp_path, *words)
+    assert "at most 50.0% of the slices of 2 bits in fragments of 8 rows hold a bit, in conv2, conv3, conv4" in card
+    found, dense = (
+        package.simulate(
+            repository / "workloads/digits.yaml", checkpoint=one, hardware="pim-prune", mapping="im2col", images=3,
+            trace="none", set=chip, skip="slice", compact=False,
+        )
+        for one in (checkpoint, str(repository / "models/digits_cnn-w4a4.safetensors"))
+    )  # fmt: skip
+    assert found.check.exact
+    assert found.check.conversions_checked == 3 * found.layers["conversions"].sum()
+    assert found.layers["array_steps"].sum() <= dense.layers["array_steps"].sum()
+    inner = found.layers.set_index("layer")["conversions"] / dense.layers.set_index("layer")["conversions"]
+    assert inner[["conv2", "conv3", "conv4"]].max() < 0.75
+
+
+def test_a_method_that_changes_values_is_not_shown_as_a_mask(pimsim: Any, repository: Path) -> None:
+    for method, options in (("bit-slice", ()), ("prap", ())):
+        done = pimsim(
+            "compare", "--network", repository / "models/digits_cnn.py:digits_cnn", "--checkpoint",
+            repository / "models/digits_cnn-w4a4.safetensors", "--methods", method, "--input-shape", "1,8,8", *options,
+        )  # fmt: skip
+        assert done.code == 2
+        assert done.err.strip().endswith(
+            f"method '{method}' without training: it changes the values of weights, not only which of them are zero. "
+            "Make a checkpoint with pimsim prune (--epochs 0 trains nothing), and compare --checkpoints."
+        )
+
+
 def test_bad_options_end_with_code_2(pimsim: Any, repository: Path, tmp_path: Path) -> None:
     base = ("prune", "--network", repository / "models/digits_cnn.py:digits_cnn", "--data", "digits", "--out",
             tmp_path / "x.safetensors")  # fmt: skip

@@ -18,6 +18,11 @@ class MaskMethod(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def is_mask(self) -> bool:
+        """Whether masks are all that the method does to weights, so that it can be shown without training."""
+        return True
+
     @abstractmethod
     def projection(self, network: nn.Module) -> Projection:
         """From a network, whose weights are read and not changed, how weights become masks.

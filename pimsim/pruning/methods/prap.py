@@ -91,6 +91,11 @@ class Prap(MaskMethod):
         schedule = PrapSchedule(self.project, recipe.epochs, self.mask_penalty, self.reuse_penalty)
         return PrapHook(self.chosen(network), schedule, recipe)
 
+    @property
+    def is_mask(self) -> bool:
+        """Whether no pattern repeats another, for copies take new values."""
+        return not prap_mode(self.mode).reuse
+
     def new_grids(self, network: nn.Module) -> tuple[str, ...]:
         """Layers whose patterns are reused: one grid for all their outputs."""
         return tuple(name for name, layer in self.chosen(network).items() if layer.has_reuse)

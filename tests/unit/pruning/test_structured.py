@@ -158,21 +158,21 @@ def test_a_float_network_is_pruned_and_quantized(small: PruneResult, tmp_path: P
         ),
         (
             {"method": "low-rank", "keep": ("000111111",)}, PruningError,
-            "--keep with the method 'low-rank': it belongs to 'pattern', 'pim-prune', 'crossbar' and 'ou-row'. "
-            "Leave --keep out, or use --method pattern.",
+            "--keep with the method 'low-rank': it belongs to 'pattern', 'pim-prune', 'crossbar', 'ou-row' and "
+            "'bit-slice'. Leave --keep out, or use --method pattern.",
         ),
         (
             {"method": "low-rank", "array": "128x64"}, PruningError,
             "--array with the method 'low-rank': it belongs to 'pairs', 'garos', 'row-efficient', 'row', 'pim-prune', "
-            "'crossbar', 'tiny-adc', 'vwc-sdk', 'kerntrol-m' and 'kerntrol-c'. Leave --array out, or use --method "
-            "pairs.",
+            "'crossbar', 'tiny-adc', 'bit-slice', 'vwc-sdk', 'kerntrol-m' and 'kerntrol-c'. Leave --array out, or use "
+            "--method pairs.",
         ),
         (
             {**VWC, "layers": ("conv2",)}, PruningError,
             "--layers with the method 'vwc-sdk': it belongs to 'pattern', 'pairs', 'patdnn', 'random', 'pconv', "
             "'garos', 'row-efficient', 'row', 'magnitude', 'filter', 'channel', 'column', 'n-m', 'pim-prune', "
-            "'crossbar', 'ou-row', 'tiny-adc', 'prap', 'low-rank', 'kerntrol-m' and 'kerntrol-c'. Leave --layers out, "
-            "or use --method pattern.",
+            "'crossbar', 'ou-row', 'tiny-adc', 'bit-slice', 'prap', 'low-rank', 'kerntrol-m' and 'kerntrol-c'. Leave "
+            "--layers out, or use --method pattern.",
         ),
         (
             {"method": "none", "rank": "1/4"}, PruningError,
