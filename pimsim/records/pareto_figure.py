@@ -21,9 +21,12 @@ _SIDES = ((9.0, 0.0), (-9.0, 0.0), (0.0, 9.0), (0.0, -9.0))
 def pareto_front(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Outcomes that no other one beats: more rows skipped at no less accuracy, or more accuracy at no fewer rows.
 
-    From few rows to many; all accuracies are known.
+    From few rows to many; all accuracies are known. Where pruned networks were trained, masks that were not are no
+    part of it: their accuracy says nothing about their method.
     """
-    return sorted((o for o in outcomes if not any(_beats(p, o) for p in outcomes)), key=lambda o: o.skip_ratio)
+    trained = [o for o in outcomes if o.training != "mask only"]
+    compared = trained if any(o.skip_ratio > 0 for o in trained) else outcomes
+    return sorted((o for o in compared if not any(_beats(p, o) for p in compared)), key=lambda o: o.skip_ratio)
 
 
 def _beats(one: Outcome, other: Outcome) -> bool:
@@ -34,7 +37,8 @@ def _beats(one: Outcome, other: Outcome) -> bool:
 def accuracy_against_rows(outcomes: Sequence[Outcome], style: str = "paper") -> Figure:
     """Top-1 of each outcome over its skip ratio; a marker a method, the kept positions as a number beside it.
 
-    Ringed points joined by a line are the Pareto front; hollow ones were masked and not trained.
+    Ringed points joined by a line are the Pareto front; hollow ones were masked and not trained, and lie on no front
+    with trained ones.
     """
     size = SIZES[style]
     figure = new_figure(size.column, 2.9 * size.scale)

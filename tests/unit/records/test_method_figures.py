@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -70,6 +71,17 @@ def test_the_front_is_what_nothing_beats() -> None:
     ]  # fmt: skip
     assert [o.label for o in pareto_front(outcomes)] == ["a", "f", "c", "d"]
     assert {o.label for o in by_hand} == {"a", "f", "c", "d"}
+
+
+def test_masks_without_training_lie_on_no_front_with_trained_networks() -> None:
+    dense, trained = make_outcome("dense", 0, top1=0.9), make_outcome("trained", 100, top1=0.8)
+    masks = [
+        replace(make_outcome(name, rows, top1=top1), training="mask only")
+        for name, rows, top1 in (("much", 300, 0.2), ("good", 100, 0.85))
+    ]
+    assert [o.label for o in pareto_front([dense, trained, *masks])] == ["dense", "trained"]
+    # Alone, or beside the dense network only, they have one of their own.
+    assert [o.label for o in pareto_front([dense, *masks])] == ["dense", "good", "much"]
 
 
 def test_the_waterfall_goes_from_weights_to_time() -> None:
