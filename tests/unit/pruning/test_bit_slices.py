@@ -80,6 +80,15 @@ def test_the_subset_that_goes_is_the_least_important() -> None:
     np.testing.assert_array_equal(grid.project(codes, np.ones(1), 1 / 4), [[4], [4], [0], [0]])
 
 
+def test_errors_are_those_of_weights_and_not_of_codes() -> None:
+    """An error of 2 at a step of 1 is less than one of 1 at a step of 2.5, by squares."""
+    grid = SliceGrid(4, 2, 1, 128)
+    codes = np.array([[2, 5]])
+    # The upper slice of 2 is empty; one more of the three others goes.
+    np.testing.assert_array_equal(grid.project(codes, np.array([1.0, 2.5]), 2 / 4), [[0, 5]])
+    np.testing.assert_array_equal(grid.project(codes, np.array([2.5, 1.0]), 2 / 4), [[2, 4]])
+
+
 def test_every_pair_of_slices_is_looked_at() -> None:
     grid = SliceGrid(7, 2, 1, 8)
     table = {
