@@ -99,6 +99,17 @@ def test_upper_slices_of_small_weights_are_not_converted() -> None:
     assert placed.index_bits == 4 * 4
 
 
+def test_a_last_group_that_is_not_full_has_fewer_columns() -> None:
+    """Worked by hand: three weights of two columns in units of two weights, the upper slice of the last empty."""
+    geometry = Geometry("layer", 4, 3, (1, 1), (2, 2))
+    weight = np.array([-5, -5, 1]).reshape(3, 1, 1, 1) * np.ones((1, 4, 1, 1), dtype=np.int64)
+    mapping = map_layer(geometry, ArrayShape(4, 6, 2, (2, 4)), "im2col")
+    placed = place(mapping, weight, "slice", slicing=Slicing("twos-complement", 4, 3))
+    # -5 is 1 011: both columns; 1 is 0 001: one of two.
+    assert placed.tiles[0].converted == ((4, 4), (1, 1))
+    assert placed.index_bits == 2 * 4 + 2 * 2
+
+
 def test_full_slices_need_no_index() -> None:
     layer, geometry = small_layer(-3)
     mapping = map_layer(geometry, ArrayShape(8, 4, 2, (8, 2)), "im2col")
