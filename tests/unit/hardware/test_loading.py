@@ -177,7 +177,7 @@ FILE_ERRORS = {
     "unknown encoding": (
         CROSSBAR + "      encoding: ofset\n",
         "c.yaml:5 (tile.macro.crossbar.encoding): 'ofset': this name is not known. "
-        "Did you mean 'offset'? Known: offset, offset-inverted, differential, twos-complement.",
+        "Did you mean 'offset'? Known: offset, offset-inverted, differential, twos-complement, polarised.",
     ),
     "unknown scaling": (
         ADC + "      scaling: issac\n",
