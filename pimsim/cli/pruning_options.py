@@ -14,8 +14,9 @@ Method = Annotated[
         "random, pconv. A given number of rows: garos (exactly, by integer program), row-efficient, row. A share of "
         "the weights: magnitude, filter, channel, column, n-m. Blocks of the unrolled matrix: "
         "pim-prune (parts of rows or columns, packed again), crossbar (whole arrays), ou-row (rows of a group of "
-        "columns), tiny-adc (all but few weights of a column, for an ADC of few bits). Weight patterns of operation "
-        "units: prap (shapes, and patterns that repeat others up to a shift). Of another structure: vwc-sdk "
+        "columns), tiny-adc (all but few weights of a column, for an ADC of few bits), forms (one sign in every "
+        "fragment of a column, for the encoding polarised). Weight patterns of operation units: prap "
+        "(shapes, and patterns that repeat others up to a shift). Of another structure: vwc-sdk "
         "(remove the channels that do not fill an array, in rounds), low-rank (turn each convolution into two thin "
         "ones), kerntrol-m (leave out rows that few outputs of a window use), kerntrol-c (the same, every cell left "
         "becomes a weight); these start from --checkpoint, and fine-tune for --epochs (0: not at all)."
@@ -32,8 +33,8 @@ Layers = Annotated[
     list[str] | None,
     typer.Option(
         help="[all but none, vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as "
-        "outputs; pim-prune, crossbar, ou-row, tiny-adc: all; low-rank: all convolutions larger than 1x1 but the "
-        "first; prap: all but the first and the last]"
+        "outputs; pim-prune, crossbar, ou-row, tiny-adc, forms: all; low-rank: all convolutions larger than 1x1 but "
+        "the first; prap: all but the first and the last]"
     ),
 ]
 Threshold = Annotated[
@@ -120,12 +121,19 @@ Scope = Annotated[
 Exempt = Annotated[
     str | None,
     typer.Option(
-        help="[pim-prune, crossbar, ou-row, tiny-adc] Layers that stay dense: none, first (convolution), last (linear "
-        "layer) or first-last.  [default: none]"
+        help="[pim-prune, crossbar, ou-row, tiny-adc, forms] Layers that stay dense: none, first (convolution), last "
+        "(linear layer) or first-last.  [default: none]"
     ),
 ]
 Nonzeros = Annotated[
     int | None, typer.Option(help="[tiny-adc] Weights that stay in a column of an array.  [default: 16]")
+]
+Fragment = Annotated[
+    int | None,
+    typer.Option(
+        help="[forms] Rows of a column that share a sign, as many as the operation unit has (crossbar.active_rows).  "
+        "[default: 8]"
+    ),
 ]
 Shapes = Annotated[
     list[float] | None,
@@ -159,8 +167,8 @@ Array = Annotated[
     str | None,
     typer.Option(
         help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Array whose parallel windows count, "
-        "ROWSxCOLUMNS; for vwc-sdk the one to fill. [pim-prune, crossbar, tiny-adc] Array that the matrix is cut for.  "
-        "[default: 128x128]"
+        "ROWSxCOLUMNS; for vwc-sdk the one to fill. [pim-prune, crossbar, tiny-adc, forms] Array that the matrix is "
+        "cut for.  [default: 128x128]"
     ),
 ]
 ColumnsPerWeight = Annotated[
