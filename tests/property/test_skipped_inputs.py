@@ -139,6 +139,13 @@ def test_one_array_takes_as_long_as_its_steps() -> None:
             "every step, which values must not depend on. Use --set tile.macro.crossbar.encoding=offset.",
         ),
         (
+            {"encoding": "polarised"},
+            {},
+            "skip_inputs: skipped inputs with a sign for each unit of 8 rows (encoding 'polarised'): rows are read in "
+            "other company in every step, which values must not depend on. Leave skip_inputs out, or use --set "
+            "tile.macro.crossbar.encoding=differential.",
+        ),
+        (
             {},
             {"batch": 2},
             "batch: batch=2 with skipped inputs: every image has zero bits of its own, and only the first is played. "
