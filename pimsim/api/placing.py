@@ -9,6 +9,7 @@ from itertools import pairwise
 from pimsim.api.mapping import array_of_chip
 from pimsim.api.progress import Progress
 from pimsim.errors import MappingError
+from pimsim.hardware.encodings import POLARISED
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import Mapping
 from pimsim.mapping.low_rank import LowRank
@@ -47,8 +48,12 @@ def place_layer(layer: Layer, workload: Workload, chip: Chip) -> Placement:
     """The layer mapped on the chip's arrays, its zeros left out as the workload asks.
 
     Raises:
-        MappingError: a layer that cannot fit, or an unknown name.
+        MappingError: a layer that cannot fit, an unknown name, or skip ``repeat`` with the encoding ``polarised``.
     """
+    if workload.skip == "repeat" and chip.crossbar.encoding == POLARISED:
+        rule = "the bits of patterns that repeat are counted with their signs, which this encoding keeps elsewhere"
+        fix = "Use skip ou with compact false, or --set tile.macro.crossbar.encoding=twos-complement"
+        raise MappingError(f"skip 'repeat' with the encoding '{POLARISED}'", rule, layer.name, fix)
     bits = _stored_bits(layer, workload, chip)
     mapping = map_layer(layer.geometry, array_of_chip(chip, bits), workload.mapping, **workload.mapping_options)
     return _place(mapping, layer, workload, chip, bits)

@@ -15,8 +15,9 @@ Method = Annotated[
         "the weights: magnitude, filter, channel, column, n-m. Blocks of the unrolled matrix: "
         "pim-prune (parts of rows or columns, packed again), crossbar (whole arrays), ou-row (rows of a group of "
         "columns), tiny-adc (all but few weights of a column, for an ADC of few bits), bit-slice (bit slices of "
-        "operation units; weights are rounded, not pruned). Weight patterns of operation units: prap (shapes, and "
-        "patterns that repeat others up to a shift). Of another structure: vwc-sdk "
+        "operation units; weights are rounded, not pruned), forms (one sign in every fragment of a column, for the "
+        "encoding polarised). Weight patterns of operation units: prap "
+        "(shapes, and patterns that repeat others up to a shift). Of another structure: vwc-sdk "
         "(remove the channels that do not fill an array, in rounds), low-rank (turn each convolution into two thin "
         "ones), kerntrol-m (leave out rows that few outputs of a window use), kerntrol-c (the same, every cell left "
         "becomes a weight); these start from --checkpoint, and fine-tune for --epochs (0: not at all)."
@@ -33,8 +34,8 @@ Layers = Annotated[
     list[str] | None,
     typer.Option(
         help="[all but none, vwc-sdk] Layer to prune; may be repeated.  [default: 3x3, stride 1, as many inputs as "
-        "outputs; pim-prune, crossbar, ou-row, tiny-adc, bit-slice: all; low-rank: all convolutions larger than 1x1 "
-        "but the first; prap: all but the first and the last]"
+        "outputs; pim-prune, crossbar, ou-row, tiny-adc, bit-slice, forms: all; low-rank: all convolutions larger "
+        "than 1x1 but the first; prap: all but the first and the last]"
     ),
 ]
 Threshold = Annotated[
@@ -121,8 +122,8 @@ Scope = Annotated[
 Exempt = Annotated[
     str | None,
     typer.Option(
-        help="[pim-prune, crossbar, ou-row, tiny-adc, bit-slice] Layers that stay dense: none, first (convolution), "
-        "last (linear layer) or first-last.  [default: none]"
+        help="[pim-prune, crossbar, ou-row, tiny-adc, bit-slice, forms] Layers that stay dense: none, first "
+        "(convolution), last (linear layer) or first-last.  [default: none]"
     ),
 ]
 Nonzeros = Annotated[
@@ -130,7 +131,10 @@ Nonzeros = Annotated[
 ]
 Fragment = Annotated[
     int | None,
-    typer.Option(help="[bit-slice] Neighbouring rows of a column that an operation unit reads together.  [default: 8]"),
+    typer.Option(
+        help="[bit-slice, forms] Neighbouring rows of a column that share empty slices, or a sign: as many as the "
+        "operation unit has (crossbar.active_rows).  [default: 8]"
+    ),
 ]
 CellBits = Annotated[int | None, typer.Option(help="[bit-slice] Bits of a cell, and so of a slice.  [default: 2]")]
 Shapes = Annotated[
@@ -165,8 +169,8 @@ Array = Annotated[
     str | None,
     typer.Option(
         help="[pairs, garos, row-efficient, row, vwc-sdk, kerntrol-m, kerntrol-c] Array whose parallel windows count, "
-        "ROWSxCOLUMNS; for vwc-sdk the one to fill. [pim-prune, crossbar, tiny-adc, bit-slice] Array that the matrix "
-        "is cut for.  [default: 128x128]"
+        "ROWSxCOLUMNS; for vwc-sdk the one to fill. [pim-prune, crossbar, tiny-adc, bit-slice, forms] Array that the "
+        "matrix is cut for.  [default: 128x128]"
     ),
 ]
 ColumnsPerWeight = Annotated[

@@ -4,7 +4,8 @@ For row r of row group g, weight column c and slices s,
 
     weight[r, c] = sum over s of (gain[g, s, c] * cells[r, s, c]) + correction[g, c]
 
-holds for every encoding. ``gain`` is the slice's factor, negated where the column is stored inverted;
+holds for every encoding. ``gain`` is the slice's factor, negated where the column is stored inverted, and where
+the cells hold magnitudes (``polarised``) and the group's weights are negative;
 ``correction`` times the sum of the *driven* inputs of the group is what the digital side adds.
 """
 
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pimsim.hardware.encodings import encode, inverted, offset, slices
+from pimsim.errors import QuantizationError
+from pimsim.hardware.encodings import POLARISED, encode, inverted, offset, shared_signs, slices
 from pimsim.hardware.records import Crossbar
 from pimsim.mapping.layout import ArrayTile, Columns, Mapping, Rows
 
@@ -94,7 +96,7 @@ def program_tiles(
 
     Raises:
         ConfigError: an unknown encoding.
-        QuantizationError: a weight that does not fit its bits.
+        QuantizationError: a weight that does not fit its bits, or weights of both signs where one is shared.
     """
     together: dict[tuple[int, Rows], list[ArrayTile]] = {}
     for part in (part for tile in tiles for part in tile.parts()):
@@ -128,18 +130,47 @@ def stored_rows(
     weight_bits: int,
     crossbar: Crossbar,
 ) -> ProgrammedRows:
-    """Integer weights (R, C) in the cells of some rows and columns; see `ProgrammedRows` for the others."""
+    """Integer weights (R, C) in the cells of some rows and columns; see `ProgrammedRows` for the others.
+
+    Raises:
+        ConfigError: an unknown encoding.
+        QuantizationError: a weight that does not fit its bits, or weights of both signs where one is shared.
+    """
     codes = encode(weights, crossbar.encoding, weight_bits, crossbar.cell_bits)
     codes = np.moveaxis(codes, 2, 1)
     factors = np.array([s.factor for s in slices(crossbar.encoding, weight_bits, crossbar.cell_bits)], dtype=np.int64)
     gain = np.broadcast_to(factors[None, :, None], (len(starts) - 1, *codes.shape[1:])).copy()
     correction = np.full((len(starts) - 1, codes.shape[2]), -offset(crossbar.encoding, weight_bits), dtype=np.int64)
+    if crossbar.encoding == POLARISED:
+        gain *= _signs(weights, starts, columns, crossbar)[:, None, :]
     if crossbar.encoding == "offset-inverted":
         codes, flags = _invert(codes, starts, crossbar.cell_bits)
         top = (1 << crossbar.cell_bits) - 1
         correction += top * np.where(flags, gain, 0).sum(axis=1)
         gain[flags] *= -1
     return ProgrammedRows(block, rows, columns, starts, codes.astype(np.uint16), gain, correction)
+
+
+def _signs(
+    weights: NDArray[np.int64], starts: NDArray[np.int64], columns: Columns, crossbar: Crossbar
+) -> NDArray[np.int64]:
+    """The sign of each row group and weight column (G, C). Raises `QuantizationError` where weights do not share it."""
+    signs, mixed = shared_signs(weights, starts)
+    if mixed.any():
+        group, column = (int(axis[0]) for axis in np.nonzero(mixed))
+        together = weights[slice(*starts[group : group + 2]), column]
+        output = int(columns.output[column])
+        given = f"weights {together.min()} and {together.max()} of output channel {output} in one operation unit"
+        rule = f"with the encoding '{POLARISED}' the weights of a column that are read together share one sign"
+        raise QuantizationError(given, rule, None, _polarising(min(crossbar.active_rows, crossbar.rows), crossbar.rows))
+    return signs
+
+
+def _polarising(height: int, rows: int) -> str:
+    return (
+        f"Prune with --method forms --fragment {height} for arrays of {rows} rows, map with im2col, and use skip none, "
+        "or ou with compact false, so that rows keep their places"
+    )
 
 
 def _invert(

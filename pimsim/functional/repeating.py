@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pimsim.errors import QuantizationError
 from pimsim.functional.programming import ProgrammedRows, join_programmed, program_tiles, stored_rows
 from pimsim.hardware.records import Crossbar
 from pimsim.mapping.layout import ArrayTile, Columns, Mapping, Rows
@@ -39,9 +40,17 @@ class Units:
 def program_arrays(
     mapping: Mapping, tiles: tuple[ArrayTile, ...], weight: NDArray[np.int64], bits: int, crossbar: Crossbar
 ) -> tuple[ProgrammedRows, ...]:
-    """What is stored in the arrays of any placement: `program_tiles`, or `program_reads` where results are reused."""
+    """What is stored in the arrays of any placement: `program_tiles`, or `program_reads` where results are reused.
+
+    Raises:
+        ConfigError: an unknown encoding.
+        QuantizationError: weights that the encoding cannot hold, with the name of the layer.
+    """
     program = program_tiles if all(tile.repeats is None for tile in tiles) else program_reads
-    return program(mapping, tiles, weight, bits, crossbar)
+    try:
+        return program(mapping, tiles, weight, bits, crossbar)
+    except QuantizationError as error:
+        raise QuantizationError(error.given, error.rule, mapping.geometry.name, error.fix) from error
 
 
 def program_reads(

@@ -2,11 +2,12 @@
 
 A weight takes `columns_per_weight` physical columns, one per `Slice`. For every encoding
 
-    weight = sum over slices of (factor * code)  -  offset
+    weight = sign * sum over slices of (factor * code)  -  offset
 
 so a column of cells under integer inputs x gives the true product once the digital side adds the slices
 with their factors and subtracts ``offset * sum(x)`` over the driven rows. Under the offset encodings the
-code of a zero weight is the offset, not an empty cell.
+code of a zero weight is the offset, not an empty cell. The sign is 1 but for ``polarised``, whose cells hold
+magnitudes: there the weights of a column that are read together share it (`shared_signs`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pimsim.hardware.records import ENCODINGS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+#: The encoding whose cells hold magnitudes: FORMS (G. Yuan et al., ISCA 2021), `pruning-blocks.md` 4.
+POLARISED = "polarised"
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,11 @@ class InputStep:
 def columns_per_weight(encoding: str, weight_bits: int, cell_bits: int) -> int:
     """Physical columns of one weight, slices and signs (q of `hardware.md` 4.1).
 
-    ceil(w/c) for ``offset`` and ``offset-inverted``, twice that for ``differential``, and for
-    ``twos-complement`` 1 (the sign bit) + ceil((w - 1)/c).
+    ceil(w/c) for ``offset`` and ``offset-inverted``, twice that for ``differential``, for
+    ``twos-complement`` 1 (the sign bit) + ceil((w - 1)/c), and for ``polarised`` ceil((w - 1)/c).
 
     Raises:
-        ConfigError: an unknown encoding, or bits below 1.
+        ConfigError: an unknown encoding, or too few bits.
     """
     return len(slices(encoding, weight_bits, cell_bits))
 
@@ -75,14 +79,18 @@ def slices(encoding: str, weight_bits: int, cell_bits: int) -> tuple[Slice, ...]
     """The columns of one weight in physical order: least significant first.
 
     ``differential`` pairs a positive with a negative column per significance; ``twos-complement`` ends
-    with the sign bit, whose factor is -2**(w - 1).
+    with the sign bit, whose factor is -2**(w - 1); ``polarised`` has the columns of the magnitude alone.
 
     Raises:
-        ConfigError: an unknown encoding, or bits below 1.
+        ConfigError: an unknown encoding, bits below 1, or below 2 where the sign is not in the cells.
     """
     _check(encoding, weight_bits, cell_bits)
+    magnitude = _unsigned(weight_bits - 1, cell_bits, +1)
+    if encoding == POLARISED:
+        if not magnitude:
+            raise ConfigError("1 weight bits", f"encoding '{POLARISED}' needs a bit beside the sign: 2 or more")
+        return magnitude
     if encoding == "twos-complement":
-        magnitude = _unsigned(weight_bits - 1, cell_bits, +1)
         return (*magnitude, Slice(len(magnitude), -1, 1, weight_bits - 1))
     positive = _unsigned(weight_bits, cell_bits, +1)
     if encoding != "differential":
@@ -106,8 +114,10 @@ def offset(encoding: str, weight_bits: int) -> int:
 def encode(weights: ArrayLike, encoding: str, weight_bits: int, cell_bits: int) -> NDArray[np.int64]:
     """The cell codes of integer weights, (..., q), 0 to 2**cell_bits - 1, in the order of `slices`.
 
+    Those of ``polarised`` are of the magnitudes: `shared_signs` has the rest.
+
     Args:
-        weights: integers from -2**(w - 1) to 2**(w - 1) - 1, any shape.
+        weights: integers from -2**(w - 1) to 2**(w - 1) - 1, any shape; for ``polarised`` without the least.
         encoding: one of ENCODINGS (``offset-inverted`` slices as ``offset``; see `inverted`).
         weight_bits: bits of a weight, w.
         cell_bits: bits of a cell, c.
@@ -118,7 +128,9 @@ def encode(weights: ArrayLike, encoding: str, weight_bits: int, cell_bits: int) 
     """
     columns = slices(encoding, weight_bits, cell_bits)
     values = _in_range(weights, weight_bits, "weight")
-    if encoding == "differential":
+    if encoding == POLARISED:
+        parts = {+1: _magnitudes(values, weight_bits)}
+    elif encoding == "differential":
         parts = {+1: np.maximum(values, 0), -1: np.maximum(-values, 0)}
     else:
         # Two's complement: the arithmetic shift of a negative int64 already yields its stored bits.
@@ -126,12 +138,21 @@ def encode(weights: ArrayLike, encoding: str, weight_bits: int, cell_bits: int) 
     return np.stack([(parts[s.sign] >> s.shift) & ((1 << s.bits) - 1) for s in columns], axis=-1)
 
 
-def decode(codes: ArrayLike, encoding: str, weight_bits: int, cell_bits: int) -> NDArray[np.int64]:
-    """The weights that cell codes (..., q) stand for: sum of factor * code, less the offset.
+def decode(
+    codes: ArrayLike, encoding: str, weight_bits: int, cell_bits: int, sign: ArrayLike | None = None
+) -> NDArray[np.int64]:
+    """The weights that cell codes (..., q) stand for: sign * sum of factor * code, less the offset.
+
+    Args:
+        codes: cell codes in the order of `slices`.
+        encoding: one of ENCODINGS.
+        weight_bits: bits of a weight, w.
+        cell_bits: bits of a cell, c.
+        sign: +1 or -1 for each weight (...), or what broadcasts to that; for ``polarised``, and for no other.
 
     Raises:
         ConfigError: an unknown encoding, or bits below 1.
-        QuantizationError: the last axis is not one code per slice.
+        QuantizationError: the last axis is not one code per slice, or a sign too many or too few.
     """
     columns = slices(encoding, weight_bits, cell_bits)
     cells = np.asarray(codes, dtype=np.int64)
@@ -139,8 +160,29 @@ def decode(codes: ArrayLike, encoding: str, weight_bits: int, cell_bits: int) ->
         raise QuantizationError(
             f"codes of shape {cells.shape}", f"the last axis must be the {len(columns)} columns of a weight"
         )
+    if (sign is None) == (encoding == POLARISED):
+        given = f"codes of encoding '{encoding}' {'without' if sign is None else 'with'} a sign"
+        raise QuantizationError(given, f"the sign is beside the cells for '{POLARISED}', and in them for all others")
     factors = np.array([s.factor for s in columns], dtype=np.int64)
-    return cells @ factors - offset(encoding, weight_bits)
+    values = cells @ factors - offset(encoding, weight_bits)
+    return values if sign is None else np.asarray(sign, dtype=np.int64) * values
+
+
+def shared_signs(weights: NDArray[np.int64], starts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The sign that the weights of each row group and column share, for ``polarised``.
+
+    A zero weight has no sign.
+
+    Args:
+        weights: integers (R, C).
+        starts: first row of each row group and R at the end, (G + 1,).
+
+    Returns:
+        Signs (G, C): -1 where a weight is negative, +1 elsewhere; and (G, C) True where another weight is positive
+        all the same, so that no sign fits.
+    """
+    least, most = (extreme.reduceat(weights, starts[:-1], axis=0) for extreme in (np.minimum, np.maximum))
+    return np.where(least < 0, -1, 1), (least < 0) & (most > 0)
 
 
 def inverted(codes: NDArray[np.int64], cell_bits: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -200,6 +242,15 @@ def drive(inputs: ArrayLike, activation_bits: int, dac_bits: int, signed: bool =
     steps = input_steps(activation_bits, dac_bits, signed)
     values = _in_range(inputs, activation_bits, "input", signed)
     return np.stack([(values >> step.shift) & ((1 << step.bits) - 1) for step in steps], axis=-1)
+
+
+def _magnitudes(weights: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """What ``polarised`` cells hold; the least number of two's complement has no room."""
+    top = 2 ** (bits - 1) - 1
+    if weights.size and int(weights.min()) < -top:
+        rule = f"encoding '{POLARISED}' holds {-top} to {top} in {bits} bits"
+        raise QuantizationError(f"weight {-top - 1}", rule, None, "Quantize symmetrically, or use twos-complement")
+    return np.abs(weights)
 
 
 def _in_range(values: ArrayLike, bits: int, what: str, signed: bool = True) -> NDArray[np.int64]:

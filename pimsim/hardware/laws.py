@@ -112,7 +112,8 @@ def lossless_adc_bits(rows: int, dac_bits: int, cell_bits: int, encoding: str) -
     """The least ADC bits that digitise a column sum of ``rows`` driven rows exactly.
 
     ceil(log2(F + 1)) with full scale F = rows (2**v - 1)(2**w - 1); one bit less where columns over half
-    of full scale are stored inverted (encoding ``offset-inverted``), never less than 1. `hardware.md` 2.1.
+    of full scale are stored inverted (encoding ``offset-inverted``), never less than 1. A sign beside the cells
+    (``polarised``) takes none. `hardware.md` 2.1.
 
     Raises:
         ConfigError: an unknown encoding, or a count below 1.

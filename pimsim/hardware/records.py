@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 Encoding = str  # one of ENCODINGS
-ENCODINGS = ("offset", "offset-inverted", "differential", "twos-complement")
+ENCODINGS = ("offset", "offset-inverted", "differential", "twos-complement", "polarised")
 DISCIPLINES = ("pipelined", "multiplexed", "serial", "serial-sum")
 OVERFLOWS = ("saturate", "rescale")
 #: ``fixed``: every conversion takes all bits; ``static``, ``dynamic``: as many as the rows of the layer, or read, need.

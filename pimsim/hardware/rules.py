@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pimsim.hardware.encodings import columns_per_weight
+from pimsim.hardware.encodings import POLARISED, columns_per_weight
 from pimsim.hardware.records import Chip, Crossbar
 from pimsim.units import ns
 
@@ -69,6 +69,10 @@ def _precision_rules(chip: Chip) -> Iterator[Broken]:
     if driver > activation:
         rule = f"a driver cannot carry more bits than an activation has ({activation})"
         yield Broken("tile.macro.row_driver.bits", f"{driver} driver bits", rule, f"Use {activation} or fewer")
+    if array.encoding == POLARISED and weight < 2:
+        rule = f"a weight needs a bit beside its sign, which encoding '{POLARISED}' keeps outside the cells"
+        yield Broken("weight_bits", f"{weight} weight bits", rule, "Use 2 or more, or another encoding")
+        return
     columns = columns_per_weight(array.encoding, weight, array.cell_bits)
     if columns > array.columns:
         rule = f"one {weight}-bit weight takes {columns} columns and the array has {array.columns}"

@@ -225,7 +225,7 @@ def _pruned(model: _Started, choices: _Choices) -> tuple[PruningPlan, TrainingHo
     plan = pruning.plan(model.network)
     hook = pruning.training_hook(model.network, choices.recipe)
     if hook and options.admm_epochs:
-        rule = "it draws weights with regularisers of its own"
+        rule = "it changes weights in training in its own way"
         raise PruningError(f"--admm-epochs with the method '{pruning.name}'", rule, fix="Leave --admm-epochs out")
     if options.admm_epochs:
         hook = Admm(pruning.constraints(model.network), pruning.projection(model.network), options)

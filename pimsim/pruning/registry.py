@@ -19,6 +19,7 @@ from pimsim.pruning.methods.channel import ChannelPruning
 from pimsim.pruning.methods.column import ColumnPruning
 from pimsim.pruning.methods.crossbar import CrossbarPruning
 from pimsim.pruning.methods.filters import FilterPruning
+from pimsim.pruning.methods.forms import Forms
 from pimsim.pruning.methods.garos import Garos
 from pimsim.pruning.methods.kerntrol import KERNTROL_METHODS
 from pimsim.pruning.methods.magnitude import MagnitudePruning
@@ -43,7 +44,7 @@ STRUCTURAL_METHODS = ("vwc-sdk", "low-rank", *KERNTROL_METHODS)
 _METHODS: tuple[type[MaskMethod], ...] = (
     NoPruning, GivenPatterns, Pairs, PatDnn, RandomPatterns, PConv, Garos, RowEfficient, RowPruning,
     MagnitudePruning, FilterPruning, ChannelPruning, ColumnPruning, SharedNOfM,
-    PimPrune, CrossbarPruning, OuRowPruning, TinyAdc, BitSlice, Prap,
+    PimPrune, CrossbarPruning, OuRowPruning, TinyAdc, BitSlice, Forms, Prap,
 )  # fmt: skip
 METHODS: Mapping[str, type[MaskMethod]] = MappingProxyType({method.name: method for method in _METHODS})
 #: Options that a method takes from the training run.

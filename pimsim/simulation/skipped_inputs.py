@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pimsim.errors import SimulationError
+from pimsim.hardware.encodings import POLARISED
 from pimsim.hardware.laws import lossless_adc_bits
 from pimsim.hardware.records import Chip
 from pimsim.mapping.units import weights_per_group
@@ -172,3 +173,7 @@ def check_input_skipping(chip: Chip, images: int = 1) -> None:
     if crossbar.encoding == "offset-inverted" and h < crossbar.rows:
         given = f"skipped inputs with columns inverted in units of {h} rows"
         raise SimulationError(given, rule, "skip_inputs", "Use --set tile.macro.crossbar.encoding=offset")
+    if crossbar.encoding == POLARISED and h < crossbar.rows:
+        given = f"skipped inputs with a sign for each unit of {h} rows (encoding '{POLARISED}')"
+        fix = "Leave skip_inputs out, or use --set tile.macro.crossbar.encoding=differential"
+        raise SimulationError(given, rule, "skip_inputs", fix)

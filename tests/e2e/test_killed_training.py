@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 _METHODS = {
     "admm": ("--method", "pairs", "--entries", 4, "--admm-epochs", 2, "--optimizer", "adam", "--lr", 0.002),
     "prap": ("--method", "prap", "--weight-bits", 8, "--project", 2, "--lr", 0.01),
+    "forms": ("--method", "forms", "--fragment", 4, "--lr", 0.01),
 }
 
 
@@ -33,7 +34,8 @@ def environment(repository):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "phases"), [("admm", {"admm quantized": 2, "quantized": 2}), ("prap", {"prap quantized": 4})]
+    ("method", "phases"),
+    [("admm", {"admm quantized": 2, "quantized": 2}), ("prap", {"prap quantized": 4}), ("forms", {"quantized": 4})],
 )
 def test_three_kills_change_nothing(repository, tmp_path, method, phases):
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"

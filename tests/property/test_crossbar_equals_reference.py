@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polarised_weights import held
 
 from pimsim.functional.crossbar import CrossbarLayer, ReadOut
 from pimsim.functional.reference import reference_convolution
@@ -106,6 +107,7 @@ def cases(draw: st.DrawFn) -> Case:
     low = -(2 ** (precision.activation_bits - 1)) if precision.activation_signed else 0
     inputs = rng.integers(low, low + 2**precision.activation_bits, (2, geometry.in_channels, *geometry.input_size))
     encoding, cell_bits = draw(st.sampled_from(ENCODINGS)), draw(st.integers(1, 3))
+    weight = held(weight, encoding, precision.weight_bits)
     columns = 3 * columns_per_weight(encoding, precision.weight_bits, cell_bits) + draw(st.integers(0, 30))
     widths = [1, min(5, columns), max(1, columns // 2), columns]
     unit = draw(st.sampled_from([1, 4, 7, ROWS])), draw(st.sampled_from(widths))

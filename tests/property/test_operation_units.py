@@ -64,7 +64,9 @@ def test_outputs_are_those_of_the_units_one_after_another(
         if (id(tile), tuple(rows), tuple(columns)) in done:  # another unit of the same weights
             continue
         done.add((id(tile), tuple(rows), tuple(columns)))
-        stored = encode(mapping.cell_weights(tile, case.layer.weight)[np.ix_(rows, columns)], case.encoding, BITS, 2)
+        cells = mapping.cell_weights(tile, case.layer.weight)[np.ix_(rows, columns)]
+        signs = np.where((cells < 0).any(axis=0), -1, 1) if case.encoding == "polarised" else 1
+        stored = encode(cells, case.encoding, BITS, 2)
         limit = 2 ** conversion_bits(chip_, len(rows), most) - 1
         places = mapping.output_index(tile.columns)[:, columns]
         values = padded[mapping.window_pixels(tile.rows)[:, rows]]
@@ -72,7 +74,7 @@ def test_outputs_are_those_of_the_units_one_after_another(
         for step in input_steps(precision.activation_bits, 1, precision.activation_signed):
             bits = (values >> step.shift) & 1
             for s, factor in enumerate(factors):
-                total += step.factor * factor * np.minimum(bits @ stored[:, :, s], limit)
+                total += step.factor * factor * signs * np.minimum(bits @ stored[:, :, s], limit)
         inside = places >= 0
         np.add.at(expected, places[inside], total[inside])
     np.testing.assert_array_equal(outputs.reshape(-1), expected)

@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from phase_layers import convolve_by_phase, phase_geometries, strided
+from polarised_weights import held
 from random_layers import arrays, compute, convolve, weights
 
 from pimsim.errors import MappingError
@@ -157,7 +158,7 @@ def test_the_crossbar_is_bit_exact_in_every_encoding(
     precision = Precision(data.draw(st.integers(2, 6)), data.draw(st.integers(1, 6)), data.draw(st.booleans()))
     rng, half = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1))), 2 ** (precision.weight_bits - 1)
     weight = rng.integers(-half, half, geometry.weight_shape) * (rng.random(geometry.weight_shape) < 0.7)
-    weight *= rng.random((1, 1, *geometry.kernel)) < 0.7
+    weight = held(weight, encoding, precision.weight_bits) * (rng.random((1, 1, *geometry.kernel)) < 0.7)
     low = -(2 ** (precision.activation_bits - 1)) if precision.activation_signed else 0
     inputs = rng.integers(low, low + 2**precision.activation_bits, (2, geometry.in_channels, *geometry.input_size))
     cell_bits, dac_bits = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))

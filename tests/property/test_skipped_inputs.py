@@ -21,6 +21,7 @@ from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Network, Precision
 from pimsim.simulation import compiled, event
 from pimsim.simulation.network import Options, simulate, simulate_layer
+from pimsim.simulation.skipped_inputs import check_input_skipping
 from pimsim.simulation.work import LayerWork, layer_work
 
 
@@ -139,6 +140,13 @@ def test_one_array_takes_as_long_as_its_steps() -> None:
             "every step, which values must not depend on. Use --set tile.macro.crossbar.encoding=offset.",
         ),
         (
+            {"encoding": "polarised"},
+            {},
+            "skip_inputs: skipped inputs with a sign for each unit of 8 rows (encoding 'polarised'): rows are read in "
+            "other company in every step, which values must not depend on. Leave skip_inputs out, or use --set "
+            "tile.macro.crossbar.encoding=differential.",
+        ),
+        (
             {},
             {"batch": 2},
             "batch: batch=2 with skipped inputs: every image has zero bits of its own, and only the first is played. "
@@ -158,3 +166,10 @@ def test_what_inputs_cannot_be_skipped_with(changes: dict[str, object], options:
     with pytest.raises(SimulationError) as caught:
         simulate(Network("net", (layer,)), (placement,), machine, Options(**options), driven={"layer": driven})
     assert str(caught.value) == message
+
+
+def test_inputs_can_be_skipped_where_one_sign_holds_for_the_whole_array() -> None:
+    """Whatever rows of an array are read together then share it."""
+    machine = chip(rows=32, active=(32, 8))
+    crossbar = replace(machine.crossbar, encoding="polarised")
+    check_input_skipping(replace(machine, tile=replace(machine.tile, macro=replace(machine.macro, crossbar=crossbar))))

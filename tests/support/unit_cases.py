@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
+from polarised_weights import held
 from small_chip import chip
 
 from pimsim.hardware.encodings import columns_per_weight
@@ -62,7 +63,7 @@ def cases(draw: st.DrawFn, skip: str = "ou") -> Case:
         (4, 4),
         padding=(1, 0, 0, 1),
     )
-    encodings = ["offset", "differential", "twos-complement"]
+    encodings = ["offset", "differential", "twos-complement", "polarised"]
     encoding = draw(st.sampled_from(encodings if skip == "ou" else encodings[1:]))
     per_weight = columns_per_weight(encoding, BITS, 2)
     rows, columns = draw(st.sampled_from([7, 12])), per_weight * draw(st.integers(1, 4)) + draw(st.integers(0, 1))
@@ -71,6 +72,7 @@ def cases(draw: st.DrawFn, skip: str = "ou") -> Case:
     weight = rng.integers(-8, 8, geometry.weight_shape) * (
         rng.random(geometry.weight_shape) < draw(st.sampled_from([0.1, 0.4]))
     )
+    weight = held(weight, encoding, BITS)
     layer = Layer(geometry, Precision(BITS, draw(st.integers(1, 3)), draw(st.booleans())), weight)
     mapping = map_layer(geometry, ArrayShape(rows, columns, per_weight, unit), draw(st.sampled_from(["im2col", "sdk"])))
     compact = draw(st.booleans())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class TinyAdc(MatrixMethod):
     """The N largest weights of every column of an array stay.
 
-    Where a zero weight is an empty cell (encodings ``differential`` and ``twos-complement``) a column sum is at most
+    Where a zero weight is an empty cell (``differential``, ``twos-complement``, ``polarised``) a column sum is at most
     N * (2**cell_bits - 1) * (2**dac_bits - 1), whatever the rows of the array: the ADC needs that many codes
     and no more. Offset encodings store zero as half of full scale, so they gain nothing.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polarised_weights import held
 
 from pimsim.functional.activity import activity
 from pimsim.functional.crossbar import CrossbarLayer, ReadOut
@@ -45,6 +46,7 @@ def test_counts_every_driven_cell(
     rng = np.random.default_rng(seed)
     geometry = Geometry("conv", 2, 3, (2, 2), (4, 4), (1, 1), (1, 0, 0, 1))
     weight = rng.integers(-4, 4, geometry.weight_shape) * (rng.random((1, 2, 2, 2)) < 0.6)
+    weight = held(weight, encoding, 3)
     layer = Layer(geometry, Precision(3, 4, signed), weight)
     q = columns_per_weight(encoding, 3, 2)
     array = Crossbar(10, 30, 2, encoding, 0, 0.0, 0.0, 0.0, 4, 30, 0.0, 0)

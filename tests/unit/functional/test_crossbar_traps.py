@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polarised_weights import held
 
 from pimsim.errors import NetworkError, QuantizationError, SimulationError
 from pimsim.functional.conversion import Conversion, divide_half_even
@@ -25,6 +26,11 @@ DRIVER = RowDriver(1, 0, 0.0, 0.0, 0.0)
 
 def crossbar(rows: int, columns: int, cell_bits: int, encoding: str, active_rows: int | None = None) -> Crossbar:
     return Crossbar(rows, columns, cell_bits, encoding, 0, 0.0, 0.0, 0.0, active_rows or rows, columns, 0.0, 0)
+
+
+def rows_of_a_sign(encoding: str, rows: int) -> int:
+    """Rows of an operation unit in which any weights can stand: one where its weights share a sign."""
+    return 1 if encoding == "polarised" else rows
 
 
 def adc(bits: int, overflow: str = "saturate") -> Adc:
@@ -53,7 +59,7 @@ def column(values: list[int]) -> np.ndarray:
 def test_skipped_rows_do_not_enter_the_offset_correction(encoding: str, exact: str, engine: str) -> None:
     """Rows 1 and 2 have zero weights and are absent; their large inputs must not be subtracted."""
     layer = linear([[3, 0, 0, -2], [-1, 0, 0, 1]], Precision(3, 4))
-    array = crossbar(8, 16, 1, encoding)
+    array = crossbar(8, 16, 1, encoding, rows_of_a_sign(encoding, 8))
     placement = placed(layer, array, skip="row")
     assert placement.rows_skipped == 2
     model = CrossbarLayer(layer, placement, ReadOut(array, DRIVER, adc(8), exact, engine))
@@ -66,7 +72,7 @@ def test_idle_cells_hold_the_code_of_zero(encoding: str) -> None:
     """Under the offset encodings the shifted kernels of SDK leave cells of code 2**(w - 1), not 0."""
     weight = np.array([1, -2, 3], dtype=np.int64).reshape(1, 1, 1, 3)
     layer = Layer(Geometry("conv", 1, 1, (1, 3), (1, 6)), Precision(3, 2), weight)
-    array = crossbar(6, 24, 3, encoding)
+    array = crossbar(6, 24, 3, encoding, rows_of_a_sign(encoding, 6))
     placement = placed(layer, array, "vw-sdk")
     assert placement.mapping.outputs[1] > 1
     model = CrossbarLayer(layer, placement, ReadOut(array, DRIVER, adc(8), "bit-serial"))
@@ -84,7 +90,7 @@ def test_idle_cells_hold_the_code_of_zero(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_last_step_of_signed_inputs_subtracts(encoding: str, dac_bits: int) -> None:
     layer = linear([[2, -3]], Precision(3, 4, activation_signed=True))
-    array = crossbar(4, 16, 1, encoding)
+    array = crossbar(4, 16, 1, encoding, rows_of_a_sign(encoding, 4))
     driver = RowDriver(dac_bits, 0, 0.0, 0.0, 0.0)
     model = CrossbarLayer(layer, placed(layer, array), ReadOut(array, driver, adc(8), "bit-serial"))
     for a, b in ((-8, 7), (-1, -8), (7, 7), (0, -1)):
@@ -141,7 +147,7 @@ def test_large_arrays_agree_partly_collapsed(seed: int, encoding: str, adc_bits:
     rng = np.random.default_rng(seed)
     geometry = Geometry("conv", 20, 6, (3, 3), (18, 18), padding=(1, 1, 1, 1))
     weight = rng.integers(-8, 8, geometry.weight_shape) * (rng.random((6, 1, 1, 1)) < 0.5)
-    layer = Layer(geometry, Precision(4, 3), weight)
+    layer = Layer(geometry, Precision(4, 3), held(weight, encoding, 4))
     array = crossbar(150, 64, 2, encoding, active_rows=int(rng.choice([33, 64, 100, 150])))
     placement = placed(layer, array, str(rng.choice(["im2col", "vw-sdk"])))
     inputs = rng.integers(0, 8, (3, 20, 18, 18))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polarised_weights import held
 
 from pimsim.errors import SimulationError
 from pimsim.functional import collapse, crossbar, packed, parts
@@ -106,6 +107,7 @@ def test_packed_equals_plain_on_wide_arrays(data: st.DataObject) -> None:
         overflow=draw(st.sampled_from(["saturate", "rescale"])),
     )
     layer = random_layer(geometry, precision, draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0.1, 0.6, 1.0])))
+    layer = replace(layer, weight=held(layer.weight, chip.encoding, precision.weight_bits))
     inputs = random_inputs(layer, draw(st.integers(1, 3)), draw(st.integers(0, 2**32 - 1)))
     inputs = inputs * (np.random.default_rng(0).random(inputs.shape) < draw(st.sampled_from([0.05, 1.0])))
     assert_equal(chip, layer, inputs, draw(st.sampled_from(["im2col", "vw-sdk"])))

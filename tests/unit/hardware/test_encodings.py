@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pimsim.errors import ConfigError, QuantizationError
 from pimsim.hardware.encodings import (
+    POLARISED,
     InputStep,
     Slice,
     columns_per_weight,
@@ -19,11 +20,14 @@ from pimsim.hardware.encodings import (
     inverted,
     offset,
     restored,
+    shared_signs,
     slices,
 )
 from pimsim.hardware.records import ENCODINGS
 
-encodings = st.sampled_from(ENCODINGS)
+#: The encodings whose cells hold signs, so that any weights go into a column.
+SIGNED = tuple(encoding for encoding in ENCODINGS if encoding != POLARISED)
+encodings = st.sampled_from(SIGNED)
 weight_bits = st.integers(1, 16)
 cell_bits = st.integers(1, 4)
 
@@ -66,6 +70,31 @@ def test_bit_serial_product_is_exact(
     assert total - offset(encoding, bits) * int(inputs.sum()) == int(weights @ inputs)
 
 
+@given(st.integers(2, 16), cell_bits, st.integers(0, 2**32 - 1))
+def test_magnitudes_and_signs_are_the_weights(bits: int, cell: int, seed: int) -> None:
+    rng, top = np.random.default_rng(seed), 2 ** (bits - 1) - 1
+    weights = rng.integers(-top, top + 1, 40)
+    codes = encode(weights, POLARISED, bits, cell)
+    assert codes.shape == (40, columns_per_weight(POLARISED, bits, cell))
+    assert 0 <= codes.min() <= codes.max() <= 2**cell - 1
+    assert np.array_equal(decode(codes, POLARISED, bits, cell, np.where(weights < 0, -1, 1)), weights)
+    assert np.array_equal(decode(codes, POLARISED, bits, cell, 1), np.abs(weights))
+    assert np.array_equal(encode(-weights, POLARISED, bits, cell), codes)
+
+
+@given(st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=1, max_size=12), st.integers(1, 5))
+def test_rows_that_are_read_together_share_a_sign_or_none_fits(rows: list[tuple[int, ...]], height: int) -> None:
+    """Against a loop over row groups and columns; zero weights have no sign."""
+    weights = np.array(rows)
+    starts = np.append(np.arange(0, len(rows), height), len(rows))
+    signs, mixed = shared_signs(weights, starts)
+    assert signs.shape == mixed.shape == (-(-len(rows) // height), 3)
+    for (group, column), sign in np.ndenumerate(signs):
+        found = {int(np.sign(row[column])) for row in rows[group * height : (group + 1) * height]} - {0}
+        assert bool(mixed[group, column]) == (found == {-1, 1})
+        assert sign == (-1 if -1 in found else 1)
+
+
 @given(st.data(), cell_bits, st.integers(1, 9), st.integers(1, 5), st.integers(1, 3))
 def test_inversion_halves_full_scale_and_is_undone(
     data: st.DataObject, cell: int, rows: int, columns: int, dac: int
@@ -97,6 +126,10 @@ COLUMN_ROWS = [
     ("twos-complement", 8, 1, 8),
     ("twos-complement", 8, 2, 5),
     ("twos-complement", 1, 4, 1),
+    ("polarised", 8, 2, 4),  # FORMS: 8-bit weights in 2-bit cells
+    ("polarised", 8, 1, 7),
+    ("polarised", 4, 4, 1),
+    ("polarised", 2, 1, 1),
 ]
 
 
@@ -108,12 +141,14 @@ def test_columns_per_weight(encoding: str, bits: int, cell: int, columns: int) -
 def test_slices_name_sign_width_and_shift() -> None:
     assert slices("offset", 5, 2) == (Slice(0, 1, 2, 0), Slice(1, 1, 2, 2), Slice(2, 1, 1, 4))
     assert slices("twos-complement", 4, 2) == (Slice(0, 1, 2, 0), Slice(1, 1, 1, 2), Slice(2, -1, 1, 3))
+    assert slices("polarised", 4, 2) == slices("twos-complement", 4, 2)[:-1]
     assert [(s.significance, s.factor) for s in slices("differential", 4, 2)] == [(0, 1), (0, -1), (1, 4), (1, -4)]
 
 
 def test_zero_weight_is_not_an_empty_cell_under_offset() -> None:
     assert encode(0, "offset", 4, 2).tolist() == [0, 2]
     assert encode(0, "differential", 4, 2).tolist() == [0, 0, 0, 0]
+    assert encode(0, "polarised", 4, 2).tolist() == [0, 0]
 
 
 #: (activation bits, DAC bits, signed, steps): 16 steps in ISAAC, the sign bit its own step.
@@ -145,6 +180,20 @@ def test_values_that_do_not_fit_are_refused() -> None:
         QuantizationError, match=r"^codes of shape \(3,\): the last axis must be the 2 columns of a weight\.$"
     ):
         decode([0, 1, 2], "offset", 4, 2)
+    with pytest.raises(
+        QuantizationError,
+        match=r"^weight -8: encoding 'polarised' holds -7 to 7 in 4 bits\. "
+        r"Quantize symmetrically, or use twos-complement\.$",
+    ):
+        encode(np.array([7, -8]), "polarised", 4, 2)
+
+
+def test_a_sign_beside_the_cells_is_needed_where_they_have_none() -> None:
+    rule = r": the sign is beside the cells for 'polarised', and in them for all others\.$"
+    with pytest.raises(QuantizationError, match=r"^codes of encoding 'polarised' without a sign" + rule):
+        decode([3, 1], "polarised", 4, 2)
+    with pytest.raises(QuantizationError, match=r"^codes of encoding 'offset' with a sign" + rule):
+        decode([3, 1], "offset", 4, 2, sign=-1)
 
 
 def test_unknown_encodings_and_bits_below_one_are_refused() -> None:
@@ -154,5 +203,7 @@ def test_unknown_encodings_and_bits_below_one_are_refused() -> None:
         slices("ofset", 4, 2)
     with pytest.raises(ConfigError, match=r"^0 cell bits: 1 or more is needed\.$"):
         slices("offset", 4, 0)
+    with pytest.raises(ConfigError, match=r"^1 weight bits: encoding 'polarised' needs a bit beside the sign: 2 or "):
+        columns_per_weight("polarised", 1, 2)
     with pytest.raises(ConfigError, match=r"^0 DAC bits: 1 or more is needed\.$"):
         input_steps(4, 0)

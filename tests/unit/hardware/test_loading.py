@@ -177,7 +177,7 @@ FILE_ERRORS = {
     "unknown encoding": (
         CROSSBAR + "      encoding: ofset\n",
         "c.yaml:5 (tile.macro.crossbar.encoding): 'ofset': this name is not known. "
-        "Did you mean 'offset'? Known: offset, offset-inverted, differential, twos-complement.",
+        "Did you mean 'offset'? Known: offset, offset-inverted, differential, twos-complement, polarised.",
     ),
     "unknown scaling": (
         ADC + "      scaling: issac\n",
@@ -253,6 +253,11 @@ FILE_ERRORS = {
         "extends: isaac-like\nweight_bits: 2\ntile: {macro: {crossbar: {cell_bits: 4}}}\n",
         "c.yaml:3 (tile.macro.crossbar.cell_bits): 4 cell bits: "
         "a cell cannot hold more bits than a weight has (2). Use 2 or fewer.",
+    ),
+    "sign beside no bit": (
+        "extends: isaac-like\nweight_bits: 1\ntile: {macro: {crossbar: {cell_bits: 1, encoding: polarised}}}\n",
+        "c.yaml:2 (weight_bits): 1 weight bits: a weight needs a bit beside its sign, which encoding 'polarised' keeps "
+        "outside the cells. Use 2 or more, or another encoding.",
     ),
     "driver larger than an activation": (
         "extends: isaac-like\nactivation_bits: 1\ntile: {macro: {row_driver: {bits: 2}}}\n",

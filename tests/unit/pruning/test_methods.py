@@ -195,7 +195,7 @@ def test_a_kernel_without_neighbours_has_no_cross() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_masks_are_zeros_and_ones_and_depend_on_the_weights_alone(method: str) -> None:
     # Arrays that the small layers do not fit: what one array holds costs nothing to keep.
-    fitting = {"windows": Windows({"1": (4, 4)}), "array": "4x4", "nonzeros": 2}
+    fitting = {"windows": Windows({"1": (4, 4)}), "array": "4x4", "nonzeros": 2, "fragment": 4}
     chosen = pruning_method(method, {name: fitting[name] for name in fitting if name in method_options(method)})
     first, second = chosen.plan(network(8)), chosen.plan(network(8))
     assert first == second

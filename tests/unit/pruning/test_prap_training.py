@@ -229,7 +229,7 @@ def test_dorefa_weights_cannot_be_reused() -> None:
 
 
 def test_admm_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PruningError, match="--admm-epochs with the method 'prap': it draws weights with regularisers"):
+    with pytest.raises(PruningError, match="--admm-epochs with the method 'prap': it changes weights in training"):
         prune(**DIGITS, out=tmp_path / "a.safetensors", method="prap", weight_bits=8, epochs=3, admm_epochs=1)
 
 

@@ -141,7 +141,7 @@ def test_a_network_without_a_layer_to_prune_is_refused() -> None:
 def test_the_registry_holds_the_documented_methods_and_cannot_be_changed() -> None:
     assert list(METHODS) == [
         "none", "pattern", "pairs", "patdnn", "random", "pconv", "garos", "row-efficient", "row", "magnitude", "filter",
-        "channel", "column", "n-m", "pim-prune", "crossbar", "ou-row", "tiny-adc", "bit-slice", "prap",
+        "channel", "column", "n-m", "pim-prune", "crossbar", "ou-row", "tiny-adc", "bit-slice", "forms", "prap",
     ]  # fmt: skip
     assert method_options("pattern") == {"dimension": "layer", "layers": (), "keep": ()}
     with pytest.raises(TypeError):
