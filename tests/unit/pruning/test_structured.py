@@ -164,15 +164,15 @@ def test_a_float_network_is_pruned_and_quantized(small: PruneResult, tmp_path: P
         (
             {"method": "low-rank", "array": "128x64"}, PruningError,
             "--array with the method 'low-rank': it belongs to 'pairs', 'garos', 'row-efficient', 'row', 'pim-prune', "
-            "'crossbar', 'tiny-adc', 'bit-slice', 'forms', 'vwc-sdk', 'kerntrol-m' and 'kerntrol-c'. Leave --array out, or "
-            "use --method pairs.",
+            "'crossbar', 'tiny-adc', 'bit-slice', 'forms', 'vwc-sdk', 'kerntrol-m' and 'kerntrol-c'. Leave --array "
+            "out, or use --method pairs.",
         ),
         (
             {**VWC, "layers": ("conv2",)}, PruningError,
             "--layers with the method 'vwc-sdk': it belongs to 'pattern', 'pairs', 'patdnn', 'random', 'pconv', "
             "'garos', 'row-efficient', 'row', 'magnitude', 'filter', 'channel', 'column', 'n-m', 'pim-prune', "
-            "'crossbar', 'ou-row', 'tiny-adc', 'bit-slice', 'forms', 'prap', 'low-rank', 'kerntrol-m' and 'kerntrol-c'. "
-            "Leave --layers out, or use --method pattern.",
+            "'crossbar', 'ou-row', 'tiny-adc', 'bit-slice', 'forms', 'prap', 'low-rank', 'kerntrol-m' and "
+            "'kerntrol-c'. Leave --layers out, or use --method pattern.",
         ),
         (
             {"method": "none", "rank": "1/4"}, PruningError,
