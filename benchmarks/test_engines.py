@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from pimsim.api.mapping import array_of_chip
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import map_layer
 from pimsim.network.layers import Network

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.channel_pruning import ic_tile, prune_channels
 from pimsim.mapping.convention import with_convention
-from pimsim.mapping.layout import ArrayShape
 from pimsim.network.channels import Space
 from pimsim.network.layers import Geometry
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from pimsim.api.mapping import parse_array
 from pimsim.errors import ConfigError, ResultError
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.channel_pruning import prune_channels
 from pimsim.mapping.convention import with_convention
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.registry import map_unit, mapper
 from pimsim.mapping.stages import StagedMapping
 from pimsim.network.layers import Geometry

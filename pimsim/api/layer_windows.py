@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.network.importer import import_float
 from pimsim.network.structure import trace_structure

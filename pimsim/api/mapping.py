@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pimsim.errors import ConfigError, MappingError
 from pimsim.hardware.records import Chip
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.convention import with_convention
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import map_unit
 from pimsim.mapping.skipping import keep_weight, place

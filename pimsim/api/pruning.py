@@ -11,7 +11,7 @@ from pimsim.errors import PruningError
 from pimsim.workload import flag
 
 if TYPE_CHECKING:
-    from pimsim.mapping.layout import ArrayShape
+    from pimsim.mapping.arrays import ArrayShape
     from pimsim.pruning.prune import PruneResult
     from pimsim.pruning.structured import StructureMethod
 

@@ -17,7 +17,7 @@ from pimsim.functional.reference import check_inputs, check_range, layer_weight
 from pimsim.functional.repeating import program_arrays
 from pimsim.hardware.encodings import InputStep, input_steps
 from pimsim.hardware.records import Crossbar, RowDriver
-from pimsim.mapping.layout import ArrayTile
+from pimsim.mapping.arrays import ArrayTile
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import Layer
 

@@ -20,7 +20,8 @@ from pimsim.functional.parts import over_cores, pieces
 from pimsim.functional.programming import ProgrammedRows
 from pimsim.functional.windows import WindowPort
 from pimsim.hardware.encodings import InputStep
-from pimsim.mapping.layout import Columns, Mapping, Rows
+from pimsim.mapping.arrays import Columns, Rows
+from pimsim.mapping.layout import Mapping
 from pimsim.network.layers import Precision
 
 if TYPE_CHECKING:

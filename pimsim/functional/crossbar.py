@@ -27,7 +27,8 @@ from pimsim.functional.repeating import program_arrays, program_copies
 from pimsim.functional.scratch import input_kind
 from pimsim.hardware.encodings import InputStep, columns_per_weight, input_steps
 from pimsim.hardware.records import Adc, Crossbar, RowDriver
-from pimsim.mapping.layout import ArrayTile, Mapping
+from pimsim.mapping.arrays import ArrayTile
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import Layer
 

@@ -9,8 +9,9 @@ import numpy as np
 from pimsim.functional.reference import check_inputs, check_range
 from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import RowDriver
+from pimsim.mapping.arrays import ArrayTile
 from pimsim.mapping.driven import DrivenRows
-from pimsim.mapping.layout import ArrayTile, Mapping
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import Layer
 

@@ -21,7 +21,8 @@ import numpy as np
 from pimsim.errors import QuantizationError
 from pimsim.hardware.encodings import POLARISED, encode, inverted, offset, shared_signs, slices
 from pimsim.hardware.records import Crossbar
-from pimsim.mapping.layout import ArrayTile, Columns, Mapping, Rows
+from pimsim.mapping.arrays import ArrayTile, Columns, Rows
+from pimsim.mapping.layout import Mapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,8 @@ import numpy as np
 from pimsim.errors import QuantizationError
 from pimsim.functional.programming import ProgrammedRows, join_programmed, program_tiles, stored_rows
 from pimsim.hardware.records import Crossbar
-from pimsim.mapping.layout import ArrayTile, Columns, Mapping, Rows
+from pimsim.mapping.arrays import ArrayTile, Columns, Rows
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.repeats import Repeats
 
 if TYPE_CHECKING:

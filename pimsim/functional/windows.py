@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pimsim.mapping.layout import Columns, Mapping, Rows
+from pimsim.mapping.arrays import Columns, Rows
+from pimsim.mapping.layout import Mapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

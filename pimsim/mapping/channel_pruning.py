@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from pimsim.errors import MappingError
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.tiling import check_channel_rows, check_choice, rows_per_channel
 from pimsim.mapping.windows import best_window
 from pimsim.network.layers import Geometry

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil
 
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.network.layers import Geometry, Pair
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pimsim.mapping.arrays import ArrayTile, Columns, Rows
 from pimsim.mapping.index_cost import index_bits
-from pimsim.mapping.layout import ArrayTile, Columns, Mapping, Rows
+from pimsim.mapping.layout import Mapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

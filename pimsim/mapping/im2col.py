@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.arrays import ArrayShape
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.options import options_of
 from pimsim.mapping.tiling import (
     check_channel_rows,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pimsim.errors import MappingError
+from pimsim.mapping.arrays import ArrayShape, ArrayTile
 from pimsim.mapping.factors import check_pair, factor, window_pair
-from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Options
+from pimsim.mapping.layout import Mapping, Options
 from pimsim.mapping.options import options_of
 from pimsim.mapping.stages import StagedMapping
 from pimsim.mapping.tiling import (

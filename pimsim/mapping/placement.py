@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pimsim.mapping.layout import ArrayTile, Mapping
+from pimsim.mapping.arrays import ArrayTile
+from pimsim.mapping.layout import Mapping
 
 
 @dataclass(frozen=True)

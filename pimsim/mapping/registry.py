@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from pimsim.errors import MappingError, nearest
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.im2col import Im2col
 from pimsim.mapping.kernel_split import KernelSplit
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.low_rank import LowRank
 from pimsim.mapping.options import check_options
 from pimsim.mapping.sdk import Sdk

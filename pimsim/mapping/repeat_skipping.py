@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pimsim.errors import MappingError
+from pimsim.mapping.arrays import ArrayTile, Rows
 from pimsim.mapping.index_cost import index_bits
-from pimsim.mapping.layout import ArrayTile, Mapping, Rows
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.repeats import (
     ArrayRepeats,
     Repeats,

@@ -20,7 +20,7 @@ from pimsim.mapping.units import rows_per_unit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pimsim.mapping.layout import Rows
+    from pimsim.mapping.arrays import Rows
 
 #: The source of an operation unit without a nonzero weight.
 NOTHING = -1

@@ -7,7 +7,8 @@ from itertools import takewhile
 from math import prod
 from typing import ClassVar
 
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.arrays import ArrayShape
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.options import options_of
 from pimsim.mapping.tiling import check_choice, check_groups, cut, lay_out, tiles_needed, window_count
 from pimsim.network.layers import Geometry, Pair

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from pimsim.errors import MappingError, nearest
+from pimsim.mapping.arrays import ArrayShape, ArrayTile, Rows
 from pimsim.mapping.column_skipping import columns_left
 from pimsim.mapping.index_cost import INDEX_FORMATS, index_bits
-from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Rows
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.repeat_skipping import units_left
 from pimsim.mapping.slice_skipping import Slicing, without_empty_slices

@@ -13,7 +13,7 @@ import numpy as np
 
 from pimsim.errors import MappingError
 from pimsim.hardware.encodings import columns_per_weight, encode, offset
-from pimsim.mapping.layout import ArrayTile
+from pimsim.mapping.arrays import ArrayTile
 from pimsim.mapping.placement import Placement
 
 if TYPE_CHECKING:

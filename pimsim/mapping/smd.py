@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.im2col import Im2col
-from pimsim.mapping.layout import ArrayShape, Mapping, unfold
+from pimsim.mapping.layout import Mapping, unfold
 from pimsim.mapping.options import options_of
 from pimsim.mapping.tiling import check_groups, check_one_kernel, cut, lay_out, packed_groups, rows_per_channel
 from pimsim.network.layers import Geometry

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pimsim.mapping.layout import ArrayShape, ArrayTile, Mapping, Options
+from pimsim.mapping.arrays import ArrayShape, ArrayTile
+from pimsim.mapping.layout import Mapping, Options
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Pair

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pimsim.errors import MappingError, nearest
-from pimsim.mapping.layout import ArrayShape, ArrayTile, Columns, Rows
+from pimsim.mapping.arrays import ArrayShape, ArrayTile, Columns, Rows
 from pimsim.network.layers import Geometry, Pair
 
 if TYPE_CHECKING:

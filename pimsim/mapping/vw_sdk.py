@@ -7,8 +7,9 @@ from math import prod
 from typing import ClassVar
 
 from pimsim.errors import MappingError
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.im2col import Im2col
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.options import options_of
 from pimsim.mapping.tiling import (
     check_channel_rows,

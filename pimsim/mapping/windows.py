@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.tiling import tap_count
 from pimsim.network.layers import Geometry, Pair
 

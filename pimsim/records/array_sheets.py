@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pimsim.mapping.layout import ArrayTile, Mapping
+from pimsim.mapping.arrays import ArrayTile
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.placement import Placement
 from pimsim.records.cell_pictures import IDLE, SKIPPED, UNUSED, cell_colours, hues, kernel_palette
 from pimsim.records.looks import INK

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pimsim.mapping.layout import ArrayTile, Mapping
+from pimsim.mapping.arrays import ArrayTile
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.placement import Placement
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 from pimsim.errors import SimulationError
 from pimsim.hardware.laws import resolved_bits
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayTile, Columns
+from pimsim.mapping.arrays import ArrayTile, Columns
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.units import group_widths, units_per_group, weights_per_group
 from pimsim.simulation.building import digital_operations

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pimsim.mapping.layout import ArrayTile, Columns, Mapping
+from pimsim.mapping.arrays import ArrayTile, Columns
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.placement import Placement
 
 if TYPE_CHECKING:

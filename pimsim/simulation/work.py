@@ -12,8 +12,8 @@ import numpy as np
 from pimsim.errors import SimulationError
 from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import Chip
+from pimsim.mapping.arrays import ArrayTile
 from pimsim.mapping.driven import DrivenRows
-from pimsim.mapping.layout import ArrayTile
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.units import Heights, group_widths, weights_per_group
 from pimsim.network.layers import DigitalOp, Layer

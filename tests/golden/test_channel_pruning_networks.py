@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pimsim.api.channel_targets import ChannelTargets
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.pruning.channel_rounds import ChannelMethod
 from pimsim.pruning.trained import TrainedNetwork
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pimsim.mapping import closed_forms
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.convention import with_convention
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.registry import map_layer
 from pimsim.network.layers import Geometry
 from pimsim.network.shapes import load_shapes

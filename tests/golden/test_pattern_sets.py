@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import keep_weight, place
 from pimsim.network.layers import Geometry

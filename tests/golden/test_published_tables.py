@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from pimsim.api.comparing import compare_mappings
 from pimsim.mapping import closed_forms
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.channel_pruning import prune_channels
-from pimsim.mapping.layout import ArrayShape
 from pimsim.mapping.registry import map_layer, map_unit
 from pimsim.mapping.skipping import keep_weight, place
 from pimsim.mapping.stages import StagedMapping

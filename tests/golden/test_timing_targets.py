@@ -7,7 +7,7 @@ import pytest
 from pimsim.hardware.encodings import columns_per_weight
 from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Precision

@@ -16,7 +16,7 @@ from pimsim.functional.reference import reference_convolution
 from pimsim.hardware.encodings import columns_per_weight
 from pimsim.hardware.laws import lossless_adc_bits
 from pimsim.hardware.records import ENCODINGS, Adc, Crossbar, RowDriver
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import MAPPERS, map_layer
 from pimsim.mapping.skipping import place

@@ -15,7 +15,7 @@ from pimsim.functional.crossbar import CrossbarLayer, ReadOut
 from pimsim.functional.reference import reference_convolution
 from pimsim.hardware.encodings import encode
 from pimsim.hardware.records import RESOLUTIONS
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.mapping.slice_skipping import Slicing

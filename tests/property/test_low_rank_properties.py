@@ -11,7 +11,7 @@ from random_layers import arrays, compute, convolve, geometries, weights
 
 from pimsim.errors import MappingError
 from pimsim.mapping import closed_forms
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.low_rank import LowRank, tiles_on_diagonal
 from pimsim.mapping.stages import StagedMapping, place_stages
 from pimsim.network.layers import Geometry

@@ -14,7 +14,8 @@ from random_layers import arrays, compute, convolve, geometries, weights
 
 from pimsim.errors import MappingError
 from pimsim.mapping import closed_forms
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.arrays import ArrayShape
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.registry import MAPPERS, map_layer
 from pimsim.mapping.skipping import REFILLED, SKIPS, keep_weight, place
 from pimsim.mapping.tiling import GROUPS, cut, lay_out, tap_count, tap_positions

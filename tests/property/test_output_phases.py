@@ -21,7 +21,8 @@ from pimsim.functional.reference import reference_convolution
 from pimsim.hardware.encodings import columns_per_weight
 from pimsim.hardware.laws import lossless_adc_bits
 from pimsim.hardware.records import ENCODINGS, Adc, Crossbar, RowDriver
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.arrays import ArrayShape
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.mapping.tiling import GROUPS

@@ -19,7 +19,7 @@ from pimsim.functional.repeating import program_arrays
 from pimsim.hardware.encodings import columns_per_weight
 from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.repeat_skipping import pattern_bits

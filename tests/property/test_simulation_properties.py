@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_chip import chip
 
 from pimsim.hardware.records import DISCIPLINES, INDEX_FETCHES, RESOLUTIONS, Chip, Index
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import DigitalOp, Geometry, Layer, Network, Precision

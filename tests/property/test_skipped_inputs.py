@@ -15,7 +15,7 @@ from pimsim.errors import SimulationError
 from pimsim.functional.driven import driven_rows
 from pimsim.hardware.encodings import input_steps
 from pimsim.hardware.records import RESOLUTIONS, Index
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Network, Precision

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.placement import Placement
 from pimsim.network.layers import Geometry
 

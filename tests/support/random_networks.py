@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from small_chip import chip
 
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place

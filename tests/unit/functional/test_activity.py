@@ -12,7 +12,7 @@ from pimsim.functional.activity import activity
 from pimsim.functional.crossbar import CrossbarLayer, ReadOut
 from pimsim.hardware.encodings import columns_per_weight, drive
 from pimsim.hardware.records import ENCODINGS, Adc, Crossbar, RowDriver
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Precision

@@ -15,7 +15,7 @@ from pimsim.functional.observations import compare
 from pimsim.functional.reference import reference_convolution
 from pimsim.hardware.encodings import columns_per_weight
 from pimsim.hardware.records import ENCODINGS, Adc, Crossbar, RowDriver
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.placement import Placement
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place

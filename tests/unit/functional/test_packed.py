@@ -19,7 +19,7 @@ from pimsim.functional.reference import reference_convolution
 from pimsim.functional.scratch import BLOCK, LANES, MOST_WINDOWS, aligned
 from pimsim.hardware.encodings import columns_per_weight
 from pimsim.hardware.records import ENCODINGS, Adc, Crossbar, RowDriver
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Precision

@@ -12,7 +12,7 @@ from pimsim.functional.read_energy import read_energy_j
 from pimsim.hardware.encodings import drive, encode
 from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Precision

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pimsim.errors import MappingError, NetworkError
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.convention import as_published, with_convention
-from pimsim.mapping.layout import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.network.layers import Geometry
 

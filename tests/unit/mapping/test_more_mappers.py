@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from pimsim.errors import MappingError
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.channel_pruning import ic_tile, prune_channels
-from pimsim.mapping.layout import ArrayShape, unfold
+from pimsim.mapping.layout import unfold
 from pimsim.mapping.low_rank import LowRank, rank_of
 from pimsim.mapping.registry import map_layer, map_unit
 from pimsim.mapping.stages import place_stages

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pimsim.errors import MappingError
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.index_cost import delta_bits, index_bits, pattern_bits
-from pimsim.mapping.layout import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import keep_weight, place
 from pimsim.mapping.summary import summary

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pimsim.errors import PruningError
 from pimsim.hardware.encodings import encode
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.mapping.slice_skipping import Slicing

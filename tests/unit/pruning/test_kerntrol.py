@@ -15,7 +15,7 @@ from torch import nn
 import pimsim
 from pimsim import api
 from pimsim.errors import MappingError, PimsimError, PruningError
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.importer import import_network

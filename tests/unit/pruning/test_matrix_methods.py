@@ -16,7 +16,7 @@ from pimsim.functional.crossbar import CrossbarLayer, ReadOut
 from pimsim.functional.reference import reference_convolution
 from pimsim.hardware.encodings import columns_per_weight
 from pimsim.hardware.laws import lossless_adc_bits
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Precision

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pimsim.errors import PruningError
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pimsim.errors import PruningError
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pimsim.errors import ResultError
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer, map_unit
 from pimsim.mapping.skipping import keep_weight, place
 from pimsim.mapping.stages import StagedMapping, place_stages

@@ -10,7 +10,7 @@ from small_chip import NS, chip
 from pimsim.hardware.budget import tile_budget
 from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.layers import Geometry, Layer, Network, Precision

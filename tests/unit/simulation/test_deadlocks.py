@@ -9,7 +9,7 @@ from random_plans import alone
 from small_chip import chip
 
 from pimsim.errors import SimulationError
-from pimsim.mapping.layout import ArrayShape
+from pimsim.mapping.arrays import ArrayShape
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.dataflow import Edge

@@ -13,7 +13,8 @@ from random_networks import METHODS, Case, cases
 from small_chip import chip
 
 from pimsim.errors import SimulationError
-from pimsim.mapping.layout import ArrayShape, Mapping
+from pimsim.mapping.arrays import ArrayShape
+from pimsim.mapping.layout import Mapping
 from pimsim.mapping.registry import map_layer
 from pimsim.mapping.skipping import place
 from pimsim.network.dataflow import Edge, Reach
