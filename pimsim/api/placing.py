@@ -9,6 +9,7 @@ from itertools import pairwise
 from pimsim.api.mapping import array_of_chip
 from pimsim.api.progress import Progress
 from pimsim.errors import MappingError
+from pimsim.functional.repeating import program_arrays
 from pimsim.hardware.encodings import POLARISED
 from pimsim.hardware.records import Chip
 from pimsim.mapping.layout import Mapping
@@ -131,6 +132,10 @@ def _stored_bits(layer: Layer, workload: Workload, chip: Chip) -> int:
 def _place(mapping: Mapping, layer: Layer, workload: Workload, chip: Chip, bits: int | None = None) -> Placement:
     stored = (bits or layer.precision.weight_bits) if workload.skip == "repeat" else None
     slicing = Slicing(chip.crossbar.encoding, layer.precision.weight_bits, chip.crossbar.cell_bits)
-    return place(
+    placed = place(
         mapping, layer.weight, workload.skip, workload.pack, chip.index.format, workload.compact, stored, slicing
     )
+    if chip.crossbar.encoding == POLARISED and layer.weight is not None:
+        # Refuses weights that the arrays cannot hold also where no value is computed.
+        program_arrays(mapping, placed.tiles, layer.weight, layer.precision.weight_bits, chip.crossbar)
+    return placed

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pimsim.api.placing import place_network
 from pimsim.api.progress import Progress
 from pimsim.errors import DataError
+from pimsim.hardware.encodings import POLARISED
 from pimsim.hardware.loading import load_chip
 from pimsim.hardware.records import Chip
 from pimsim.mapping.convention import with_convention
@@ -113,8 +114,15 @@ def place_imported(imported: Imported, workload: Workload, chip: Chip, progress:
     """A network placed on the chip as the workload asks. Raises `MappingError`."""
     network = imported.network
     placements = place_network(network.layers, workload, chip, progress)
-    notes = (*chip.notes, *network.notes, *imported.notes)
+    notes = (*chip.notes, *_encoding_notes(chip), *network.notes, *imported.notes)
     return Prepared(chip, network, placements, imported.images, notes, imported.has_float)
+
+
+def _encoding_notes(chip: Chip) -> tuple[str, ...]:
+    """What an encoding needs beside the cells and nobody charges."""
+    if chip.crossbar.encoding != POLARISED:
+        return ()
+    return (f"encoding '{POLARISED}': the sign bit of each fragment, and adding or subtracting by it, are not charged",)
 
 
 def read_inputs(workload: Workload) -> Inputs:

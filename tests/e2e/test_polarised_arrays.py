@@ -62,9 +62,15 @@ def test_magnitudes_take_fewer_columns_than_pairs_and_than_signs(repository: Pat
     assert reads["polarised"] == reads["twos-complement"] == reads["differential"]
 
 
-def test_a_checkpoint_of_both_signs_is_refused(repository: Path) -> None:
+def test_what_is_not_charged_is_said(repository: Path, checkpoint: Path) -> None:
+    note = "encoding 'polarised': the sign bit of each fragment, and adding or subtracting by it, are not charged"
+    assert note in simulated(repository, checkpoint, skip="none").notes
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_checkpoint_of_both_signs_is_refused(repository: Path, check: bool) -> None:
     with pytest.raises(PimsimError) as caught:
-        simulated(repository, None, skip="none")
+        simulated(repository, None, skip="none", check=check)
     assert str(caught.value) == (
         "conv1: weights -127 and 120 of output channel 0 in one operation unit: with the encoding 'polarised' the "
         "weights of a column that are read together share one sign. Prune with --method forms --fragment 8 for arrays "
