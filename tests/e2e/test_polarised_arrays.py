@@ -143,4 +143,4 @@ def test_the_command_line_writes_a_checkpoint_that_runs(pimsim: Any, repository:
     refused = pimsim("prune", "--network", "n.py:n", "--data", "digits", "--out", out, "--method", "pairs",
                      "--fragment", 4)  # fmt: skip
     assert refused.code == 2
-    assert "--fragment with the method 'pairs': it belongs to 'forms'" in refused.err
+    assert "--fragment with the method 'pairs': it belongs to 'bit-slice' and 'forms'" in refused.err
