@@ -99,7 +99,9 @@ def _check(placement: Placement, weight: NDArray[np.int64] | None, slicing: Slic
             "Use --set tile.macro.crossbar.encoding=differential or twos-complement, or skip 'ou'",
         )
     needed = columns_per_weight(slicing.encoding, slicing.weight_bits, slicing.cell_bits)
-    assert needed == array.columns_per_weight
+    if needed != array.columns_per_weight:
+        given = f"weights of {array.columns_per_weight} columns with the encoding '{slicing.encoding}'"
+        raise MappingError(given, f"{slicing.weight_bits} bits in cells of {slicing.cell_bits} take {needed}", name)
     if array.active_columns < needed:
         raise MappingError(
             f"skip 'slice' on operation units of {array.active_columns} columns",

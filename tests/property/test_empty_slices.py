@@ -124,6 +124,7 @@ def test_full_slices_need_no_index() -> None:
         (None, (4, 4), "skip 'slice' without a chip", "Use pimsim run or compare"),
         (Slicing("offset", 4, 1), (4, 4), "the encoding 'offset'", "encoding=differential"),
         (Slicing("differential", 4, 2), (4, 2), "operation units of 2 columns", "active_columns=4"),
+        (Slicing("differential", 4, 1), (4, 4), "weights of 4 columns", "4 bits in cells of 1 take 8"),
     ],
 )
 def test_what_has_no_empty_slices_is_refused(

@@ -21,8 +21,12 @@ from pimsim.mapping.skipping import REFILLED, SKIPS, keep_weight, place
 from pimsim.mapping.tiling import GROUPS, cut, lay_out, tap_count, tap_positions
 from pimsim.network.layers import Geometry
 
-#: Repeats leave out units that hold weights, so dense layers skip too: they have tests of their own.
-CHOICES = [*((skip, "tile") for skip in SKIPS if skip != "repeat"), *((skip, "layer") for skip in REFILLED)]
+#: Repeats leave out units that hold weights, so dense layers skip too, and slices need a chip: both have tests of their
+#: own.
+CHOICES = [
+    *((skip, "tile") for skip in SKIPS if skip not in ("repeat", "slice")),
+    *((skip, "layer") for skip in REFILLED),
+]
 #: Mappers with the options that change a layout; groups come on top.
 METHODS = [
     *((name, {}) for name in sorted(MAPPERS)),
