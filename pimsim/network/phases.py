@@ -91,8 +91,18 @@ def convolve_blocks(
     padded = functional.pad(images, (left, right, top, bottom))
     biases = None if bias is None else bias.repeat_interleave(phases[0] * phases[1])
     blocks = functional.conv2d(padded, kernels, biases, step, 0, dilation, groups)
-    shuffled = shuffle(blocks, phases)
-    return shuffled if shuffled.shape[2:] == size else shuffled[:, :, : size[0], : size[1]]
+    return _cropped(shuffle(blocks, phases), size)
+
+
+def _cropped(images: Tensor, size: Pair) -> Tensor:
+    """The first rows and columns of a map (N, C, H, W)."""
+    if images.shape[2:] == size:
+        return images
+    if torch.compiler.is_exporting():
+        # What the importer recognises.
+        return images[:, :, : size[0], : size[1]]
+    # A slice has gaps in memory, which make the layers behind it, and their gradients, half as fast.
+    return functional.pad(images, (0, size[1] - images.shape[3], 0, size[0] - images.shape[2]))
 
 
 def convolve_phases(geometry: Geometry, images: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
