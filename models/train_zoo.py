@@ -25,8 +25,12 @@ RECIPE: dict[str, Any] = {
     "normalize": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "data_name": "CIFAR-10 (JPEG)",
 }
+# What results/fair compares across families.
+SHORT = {"epochs": 5}
 # The array of the budgets of rows: windows of 5x5, 4x4 and 4x4 in the three stages.
 ON_ARRAY = {"array": "512x256"}
+# The columns of a 4-bit weight in 2-bit cells; arrays of 1-bit cells hold the same masks in twice the arrays.
+IN_BLOCKS = {"array": "128x128", "columns_per_weight": 2, **SHORT}
 # In the order of their worth, should time run out.
 ZOO: dict[str, dict[str, Any]] = {
     "pairs6": {"method": "pairs", "entries": 6},
@@ -43,6 +47,21 @@ ZOO: dict[str, dict[str, Any]] = {
     "kerntrol-m": {"method": "kerntrol-m", "threshold": 0.25, **ON_ARRAY},
     "kerntrol-c": {"method": "kerntrol-c", "threshold": 0.25, **ON_ARRAY},
     "garos4": {"method": "garos", "entries": 4, **ON_ARRAY},
+    "pimprune2": {"method": "pim-prune", "keep": 1 / 2, **IN_BLOCKS},
+    "pimprune4": {"method": "pim-prune", "keep": 1 / 4, **IN_BLOCKS},
+    "pimprune8": {"method": "pim-prune", "keep": 1 / 8, **IN_BLOCKS},
+    "lowrank4g4": {"method": "low-rank", "rank": "1/4", "groups": 4, **SHORT},
+    "lowrank8g4": {"method": "low-rank", "rank": "1/8", "groups": 4, **SHORT},
+    "prap": {
+        **SHORT,
+        "method": "prap",
+        # The shares of patterns of the three stages, as results/prap has them.
+        "targets": (0.75,) * 6 + (0.5,) * 6 + (0.375,) * 6,
+        "project": (2, 4),
+        # The published 0.001 is for 50 epochs after 150.
+        "mask_penalty": 0.05,
+        "reuse_penalty": 0.01,
+    },
 }
 
 
@@ -51,7 +70,7 @@ def main(data: str, *names: str) -> None:
         out = Path("models") / f"{DENSE}-{name}.safetensors"
         if out.exists():
             continue
-        result = pimsim.prune(data=data, out=out, **RECIPE, **ZOO[name])
+        result = pimsim.prune(data=data, out=out, **{**RECIPE, **ZOO[name]})
         print(f"{out.name}: top-1 {result.quantized_accuracy:.2%}", flush=True)
 
 
