@@ -40,6 +40,8 @@ def compare_methods(
     entries: Sequence[int] = (),
     baseline: str | None = None,
     name: str | None = None,
+    train: Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
     check: bool = True,
     progress: bool = False,
     **common: Any,
@@ -49,10 +51,13 @@ def compare_methods(
     Args:
         file: a comparison file; or ``checkpoints``, or ``methods``.
         checkpoints: files, each as ``PATH`` or ``LABEL=PATH``.
-        methods: masks to be made here on the dense ``checkpoint``, without training; names with options after colons.
+        methods: masks to be made here on the dense ``checkpoint``; names with options after colons.
         entries: kept kernel positions for each method that has them; none: 8, 6 and 4.
         baseline: label of the entry that gains are measured against; None: the first dense one.
         name: of the comparison and its files.
+        train: options of training, ``epochs`` among them: methods are fine-tuned before they are compared; see
+            `pimsim.api.trained_entries.train_entries`. None: their masks are compared as they are.
+        folder: where trained checkpoints go.
         check: run images through the arrays and compare every output.
         progress: bars on standard error.
         common: keys of `pimsim.workload.Workload` for all entries; they win over the file.
@@ -62,7 +67,12 @@ def compare_methods(
     """
     given = {key: value for key, value in common.items() if value is not None}
     request = _request(file, checkpoints, methods, entries, given, name, baseline)
-    return compare_entries(request if name is None else replace(request, name=name), check=check, progress=progress)
+    request = request if name is None else replace(request, name=name)
+    if train is not None:
+        from pimsim.api.trained_entries import train_entries
+
+        request = train_entries(request, train, folder, progress)
+    return compare_entries(request, check=check, progress=progress)
 
 
 def _request(

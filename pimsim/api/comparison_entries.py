@@ -127,7 +127,7 @@ def read_method(spec: str) -> tuple[str, dict[str, Any]]:
         fix = "Write NAME:KEY=VALUE, as in magnitude:sparsity=0.5"
         raise ConfigError(f"'{spec}'", "an option of a method is KEY=VALUE", "--methods", fix)
     check_method(name, "--methods")
-    return name, {key: _typed(value) for key, _, value in (part.partition("=") for part in parts)}
+    return name, {key: typed_value(value) for key, _, value in (part.partition("=") for part in parts)}
 
 
 def check_method(name: str, where: str) -> None:
@@ -296,7 +296,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _typed(text: str) -> Any:
+def typed_value(text: str) -> Any:
     """Text as a number where it is one, as true or false, or as it is."""
     if text in ("true", "false"):
         return text == "true"

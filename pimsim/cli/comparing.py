@@ -31,7 +31,7 @@ _WORKLOAD_OPTIONS = (
     "quantizer", "hardware", "mapping", "skip", "pack", "compact", "arrays", "discipline", "images", "crossbar_images",
     "calibration_images", "seed",
 )  # fmt: skip
-_METHOD_OPTIONS = ("files", "checkpoints", "methods", "entries", "baseline", "name", "settings", "option")
+_METHOD_OPTIONS = ("files", "checkpoints", "methods", "entries", "train", "baseline", "name", "settings", "option")
 
 
 def compare_command(app: typer.Typer) -> None:
@@ -55,12 +55,20 @@ def _compare(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Instead of checkpoints: masks of these methods on the weights of --checkpoint, without training. "
-            "Options after colons: magnitude:sparsity=0.5.",
+            help="Instead of checkpoints: masks of these methods on the weights of --checkpoint, not trained but with "
+            "--train. Options after colons: magnitude:sparsity=0.5.",
         ),
     ] = None,
     entries: Annotated[
         str | None, typer.Option(metavar="N,...", help="Kernel positions that --methods keep.  [default: 8,6,4]")
+    ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Fine-tune each of --methods on --data before it is compared, options as of 'pimsim prune': epochs=8, "
+            "lr=0.05, ...; may be repeated. Checkpoints and cards go to --out, and a killed run goes on.",
+        ),
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="The trained dense network of --methods.")] = None,
     baseline: Annotated[
@@ -192,7 +200,8 @@ def _compare_methods(given: dict[str, Any], out: Path | None, as_json: bool) -> 
     methods, entries = _words(given.get("methods", "")), _numbers(given.get("entries", ""))
     result = compare_methods(
         file, checkpoints=checkpoints, methods=methods, entries=entries, baseline=given.get("baseline"),
-        name=given.get("name"), check=given["check"], progress=True, **common,
+        name=given.get("name"), train=_training(given),
+        folder=out, check=given["check"], progress=True, **common,
     )  # fmt: skip
     if out is not None:
         written = result.save(out)
@@ -204,6 +213,15 @@ def _compare_methods(given: dict[str, Any], out: Path | None, as_json: bool) -> 
     if result.is_wrong:
         talk("pimsim: outputs differ although the ADC is lossless; this is a defect of pimsim, please report it")
         sys.exit(OUTPUTS_DIFFER)
+
+
+def _training(given: dict[str, Any]) -> dict[str, Any] | None:
+    from pimsim.api.comparison_entries import typed_value
+
+    if "train" not in given:
+        return None
+    settings = read_settings(given["train"], "--train")
+    return {key: typed_value(value) if isinstance(value, str) else value for key, value in settings.items()}
 
 
 def _sources(files: list[str], checkpoints: list[str]) -> tuple[str | None, list[str]]:
