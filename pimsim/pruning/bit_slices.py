@@ -106,11 +106,3 @@ class SliceGrid:
 
 def _sizes(grid: SliceGrid) -> range:
     return range(len(grid.shifts) + 1)
-
-
-def filled_pairs(grid: SliceGrid, codes: NDArray[np.int64]) -> tuple[int, int]:
-    """(fragment, slice) pairs of integer weights (H, M) that hold a bit, and all of them."""
-    starts = grid.starts(len(codes))
-    slices = [(np.abs(codes) >> s) & ((1 << grid.cell_bits) - 1) for s in grid.shifts]
-    filled = [np.logical_or.reduceat(one != 0, starts, axis=0) for one in slices]
-    return sum(int(np.count_nonzero(one)) for one in filled), sum(one.size for one in filled)

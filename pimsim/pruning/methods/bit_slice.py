@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pimsim.errors import PruningError
-from pimsim.pruning.bit_slices import SliceGrid, filled_pairs
+from pimsim.pruning.bit_slices import SliceGrid
 from pimsim.pruning.fake_quantization import trained_layers
 from pimsim.pruning.hooks import TrainingHook
 from pimsim.pruning.methods.base import MaskMethod
@@ -122,14 +122,6 @@ class BitSliceHook(TrainingHook):
             projected = np.concatenate([grid.project(part.astype(np.int64), each, keep).T for part, each in parts])
             kept = torch.from_numpy(projected).reshape(codes.shape).to(codes)
             layer.weight_orig.copy_(kept * layer.quantizer.weight_step)
-
-
-def filled_share(layer: Any, method: BitSlice) -> float:
-    """(fragment, slice) pairs of a trained layer that hold a bit, as a share of all."""
-    grid = method.grid(layer.quantizer.weight_bits)
-    parts = unroll(_codes(layer), getattr(layer, "groups", 1))
-    counts = np.array([filled_pairs(grid, part.astype(np.int64)) for part in parts]).sum(axis=0)
-    return float(counts[0] / counts[1])
 
 
 def _codes(layer: Any) -> Tensor:
