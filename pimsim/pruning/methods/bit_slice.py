@@ -117,10 +117,10 @@ class BitSliceHook(TrainingHook):
         for name in self._layers:
             layer = trained_layers(network)[name]
             grid, codes, steps = self._method.grid(layer.quantizer.weight_bits), _codes(layer), _steps(layer)
-            groups, keep = getattr(layer, "groups", 1), share_kept(self._method.keep)
-            parts = zip(unroll(codes, groups), np.split(steps, groups), strict=True)
-            projected = np.concatenate([grid.project(part.astype(np.int64), each, keep).T for part, each in parts])
-            kept = torch.from_numpy(projected).reshape(codes.shape).to(codes)
+            # A column holds the same rows whatever its group, so that groups make no difference here.
+            (matrix,) = unroll(codes)
+            projected = grid.project(matrix.astype(np.int64), steps, share_kept(self._method.keep))
+            kept = torch.from_numpy(projected.T.copy()).reshape(codes.shape).to(codes)
             layer.weight_orig.copy_(kept * layer.quantizer.weight_step)
 
 
